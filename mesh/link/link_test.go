@@ -68,6 +68,12 @@ func (l *logLines) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+func (l *logLines) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
+}
+
 func (l *logLines) contains(s string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -191,7 +197,7 @@ func TestProtocolIsTheDiallersChoice(t *testing.T) {
 	})
 }
 
-// pattern is an endless stream that differs by seed, in uneven pieces.
+// send writes n bytes that follow from seed, in uneven pieces.
 func send(w io.Writer, seed byte, n int) error {
 	r := rand.New(rand.NewChaCha8([32]byte{seed}))
 	data := rand.NewChaCha8([32]byte{seed, 1})
@@ -207,6 +213,7 @@ func send(w io.Writer, seed byte, n int) error {
 	return nil
 }
 
+// receive expects what send writes.
 func receive(r io.Reader, seed byte, n int) error {
 	cuts := rand.New(rand.NewChaCha8([32]byte{seed}))
 	data := rand.NewChaCha8([32]byte{seed, 1})
@@ -261,16 +268,18 @@ func TestLastBytesArriveBeforeTheEnd(t *testing.T) {
 					if err := send(to, 4, 10<<10); err != nil {
 						return err
 					}
-					return receive(to, 3, size)
+					if err := receive(to, 3, size); err != nil {
+						return err
+					}
+					_, err := to.Read(make([]byte, 1))
+					checkEnd(t, err, code, "größer")
+					return nil
 				})
 				if err := send(from, 3, size); err != nil {
 					t.Fatal(err)
 				}
-				g.Go(func() error { return from.CloseWithError(code, "größer") })
-				if err := g.Wait(); err == nil {
-					_, err = to.Read(make([]byte, 1))
-					checkEnd(t, err, code, "größer")
-				} else {
+				from.CloseWithError(code, "größer")
+				if err := g.Wait(); err != nil {
 					t.Fatal(err)
 				}
 				_, err := to.Write([]byte("x"))
@@ -454,7 +463,7 @@ func TestListenerWithoutRun(t *testing.T) {
 // A dead UDP socket is bound again (a hung listener was syncthing#9061).
 func TestDeadSocketIsBoundAgain(t *testing.T) {
 	s := listen(t, nil)
-	connect(t, s, "quic")
+	old, _ := connect(t, s, "quic")
 	s.BreakUDP()
 	eventually(t, "QUIC is back", func() bool {
 		conf := dialConf(t, s, "quic")
@@ -473,6 +482,15 @@ func TestDeadSocketIsBoundAgain(t *testing.T) {
 	})
 	if !s.log.contains("socket lost") {
 		t.Error("the loss was not logged")
+	}
+	// The first message on the old connection is answered by a reset, long
+	// before the idle time.
+	if _, err := old.Write(make([]byte, 200)); err != nil {
+		t.Fatal(err)
+	}
+	old.SetReadDeadline(time.Now().Add(patience))
+	if _, err := old.Read(make([]byte, 1)); !errors.Is(err, link.ErrBroken) {
+		t.Errorf("connection over the lost socket: %v", err)
 	}
 }
 
