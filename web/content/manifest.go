@@ -262,7 +262,7 @@ func (r *manifestReader) addExercise(x exerciseJSON) error {
 		if err := checkID(i.ID); err != nil {
 			return err
 		}
-		if slices.Contains(e.Items(), i.ID) {
+		if _, err := e.item(i.ID); err == nil {
 			return fmt.Errorf("id: another item of this exercise is called %s", i.ID)
 		}
 		it, err := r.readItem(i)

@@ -89,11 +89,10 @@ func TestShippedVideosLastAsLongAsTheirManifestSays(t *testing.T) {
 // webmDuration reads Segment.Info.Duration of a WebM file.
 func webmDuration(film []byte) (time.Duration, error) {
 	const (
-		idSegment   = 0x18538067
-		idInfo      = 0x1549A966
-		idScale     = 0x2AD7B1
-		idDuration  = 0x4489
-		unknownSize = 1<<56 - 1
+		idSegment  = 0x18538067
+		idInfo     = 0x1549A966
+		idScale    = 0x2AD7B1
+		idDuration = 0x4489
 	)
 	// number reads an EBML number of 1 to 8 bytes, with or without its marker.
 	number := func(keepMarker bool) (uint64, bool) {
@@ -118,30 +117,28 @@ func webmDuration(film []byte) (time.Duration, error) {
 		return n, true
 	}
 	scale := uint64(1_000_000) // nanoseconds of a tick
-	ticks := 0.0
 	for {
 		id, ok := number(true)
 		size, ok2 := number(false)
-		if !ok || !ok2 || size != unknownSize && size > uint64(len(film)) && id != idSegment {
-			return 0, errors.New("not WebM, or without a duration")
-		}
-		if id == idSegment || id == idInfo {
+		if ok && ok2 && (id == idSegment || id == idInfo) {
 			continue // look inside
+		}
+		if !ok || !ok2 || size > uint64(len(film)) {
+			return 0, errors.New("not WebM, or without a duration")
 		}
 		data := film[:size]
 		film = film[size:]
-		switch id {
-		case idScale:
+		switch {
+		case id == idScale:
 			scale = 0
 			for _, b := range data {
 				scale = scale<<8 | uint64(b)
 			}
-		case idDuration:
-			if size == 4 {
-				ticks = float64(math.Float32frombits(binary.BigEndian.Uint32(data)))
-			} else {
-				ticks = math.Float64frombits(binary.BigEndian.Uint64(data))
-			}
+		case id == idDuration && size == 4:
+			ticks := math.Float32frombits(binary.BigEndian.Uint32(data))
+			return time.Duration(float64(ticks) * float64(scale)), nil
+		case id == idDuration && size == 8:
+			ticks := math.Float64frombits(binary.BigEndian.Uint64(data))
 			return time.Duration(ticks * float64(scale)), nil
 		}
 	}
