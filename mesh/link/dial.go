@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/classmesh/classmesh/records/identity"
 )
 
@@ -253,16 +255,18 @@ func race(ctx context.Context, attempts []attempt) (*Conn, error) {
 		began    = time.Now()
 		outcomes = make(chan outcome)
 		timer    = time.NewTimer(0)
-		running  int
+		running  errgroup.Group
+		left     int // attempts that are running
 		winner   *Conn
 		failures attemptsError
 	)
 	defer timer.Stop()
-	for len(attempts) > 0 && ctx.Err() == nil || running > 0 {
+	defer running.Wait()
+	for len(attempts) > 0 && ctx.Err() == nil || left > 0 {
 		var due <-chan time.Time
 		if len(attempts) > 0 && ctx.Err() == nil {
 			wait := attempts[0].after - time.Since(began)
-			if running == 0 {
+			if left == 0 {
 				wait = 0
 			}
 			timer.Reset(wait)
@@ -272,13 +276,14 @@ func race(ctx context.Context, attempts []attempt) (*Conn, error) {
 		case <-due:
 			run := attempts[0].run
 			attempts = attempts[1:]
-			running++
-			go func() {
+			left++
+			running.Go(func() error {
 				c, err := run(ctx)
 				outcomes <- outcome{c, err}
-			}()
+				return nil
+			})
 		case o := <-outcomes:
-			running--
+			left--
 			switch {
 			case o.err != nil:
 				failures = append(failures, o.err)

@@ -43,10 +43,11 @@ func quicConfig(t Timing) *quic.Config {
 		MaxIncomingStreams:         -1,
 		MaxIncomingUniStreams:      -1,
 		RequireStreamCreditRelease: true,
-		// Probing for packets larger than 1280 bytes costs each connection
-		// 2.8 kB, a third of a session in which there is nothing new, and
-		// gains a few percent of header bytes on long transfers. It is also
-		// what goes wrong on odd paths.
+		// Probing for packets larger than 1280 bytes gains 8 % of the rate
+		// on loopback, which no sync reaches, and costs each connection that
+		// lives longer than a few round trips 12 kB: more than twice the
+		// 4.6 kB of handshake, a message each way and end. It is also what
+		// goes wrong on odd paths.
 		DisablePathMTUDiscovery: true,
 	}
 }

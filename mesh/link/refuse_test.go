@@ -306,3 +306,28 @@ func TestHandshakesAreBounded(t *testing.T) {
 		ws.CloseNow()
 	}
 }
+
+// A stream that stops without a word is not an orderly end.
+func TestBreakOffIsNotAnEnd(t *testing.T) {
+	s := listen(t, nil)
+	for scheme := range schemes {
+		read := make(chan error, 1)
+		go func() {
+			c, err := s.Accept(within(t))
+			if err == nil {
+				c.Write([]byte("x")) // whereupon rawDial hangs up
+				_, err = c.Read(make([]byte, 1))
+			}
+			read <- err
+		}()
+		if err := rawDial(within(t), s, scheme, &tls.Config{
+			InsecureSkipVerify: true, NextProtos: []string{link.ProtocolExchange},
+			Certificates: []tls.Certificate{ed25519Certificate(t)},
+		}); err != nil {
+			t.Errorf("%s: %v", scheme, err)
+		}
+		if err := <-read; !errors.Is(err, link.ErrBroken) {
+			t.Errorf("%s: %v", scheme, err)
+		}
+	}
+}

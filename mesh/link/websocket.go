@@ -19,25 +19,96 @@ import (
 // below the prefix of an address.
 const Path = "/mesh"
 
-// socket is a WebSocket as a pipe of bytes. It notes when it last heard of the
-// peer.
+// socket is a WebSocket as a pipe of bytes, for TLS to run in.
 type socket struct {
-	net.Conn // over ws
-	ws       *websocket.Conn
-	beats    *beats
+	ws      *websocket.Conn
+	remote  net.Addr
+	beats   *beats
+	message io.Reader // what is being read; nil between messages
+
+	readBy, writeBy deadline
 }
 
-// Read notes for how long it has been waiting.
+func newSocket(ws *websocket.Conn, remote net.Addr, b *beats) *socket {
+	ws.SetReadLimit(-1) // messages are read in pieces, never held
+	s := &socket{ws: ws, remote: remote, beats: b}
+	s.readBy.hangUp = func() { ws.CloseNow() }
+	s.writeBy.hangUp = s.readBy.hangUp
+	return s
+}
+
+// Read reads from one message after the other.
 func (s *socket) Read(p []byte) (int, error) {
+	if err := s.readBy.begin(); err != nil {
+		return 0, err
+	}
 	s.beats.waiting.Store(s.beats.now())
-	n, err := s.Conn.Read(p)
+	n, err := s.read(p)
 	s.beats.waiting.Store(0)
-	return n, err
+	return n, s.readBy.done(err)
+}
+
+func (s *socket) read(p []byte) (int, error) {
+	for {
+		if s.message == nil {
+			kind, r, err := s.ws.Reader(context.Background())
+			if err != nil {
+				return 0, err
+			}
+			if kind != websocket.MessageBinary {
+				return 0, &fault{kind: ErrProtocol, text: "text in the WebSocket"}
+			}
+			s.message = r
+		}
+		n, err := s.message.Read(p)
+		if err == io.EOF {
+			s.message, err = nil, nil
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// Write sends p as one message.
+func (s *socket) Write(p []byte) (int, error) {
+	if err := s.writeBy.begin(); err != nil {
+		return 0, err
+	}
+	if err := s.writeBy.done(s.ws.Write(context.Background(), websocket.MessageBinary, p)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // Close hangs up at once. TLS calls it when a handshake is given up, and a
 // goodbye at the level of the WebSocket would wait for the peer.
 func (s *socket) Close() error { return s.ws.CloseNow() }
+
+// LocalAddr is unknown: nil.
+func (s *socket) LocalAddr() net.Addr { return nil }
+
+// RemoteAddr returns the peer's address, or that of a proxy before it.
+func (s *socket) RemoteAddr() net.Addr { return s.remote }
+
+// SetDeadline sets both deadlines.
+func (s *socket) SetDeadline(t time.Time) error {
+	s.readBy.set(t)
+	s.writeBy.set(t)
+	return nil
+}
+
+// SetReadDeadline interrupts a Read at t.
+func (s *socket) SetReadDeadline(t time.Time) error {
+	s.readBy.set(t)
+	return nil
+}
+
+// SetWriteDeadline interrupts a Write at t.
+func (s *socket) SetWriteDeadline(t time.Time) error {
+	s.writeBy.set(t)
+	return nil
+}
 
 // beats is what is known of the peer's liveness. Times are nanoseconds since
 // start and never 0.
@@ -68,10 +139,6 @@ func (b *beats) onPing(context.Context, []byte) bool {
 
 func (b *beats) onPong(context.Context, []byte) { b.heard.Store(b.now()) }
 
-func newSocket(ws *websocket.Conn, b *beats) *socket {
-	return &socket{Conn: websocket.NetConn(context.Background(), ws, websocket.MessageBinary), ws: ws, beats: b}
-}
-
 // socketPipe is TLS inside a WebSocket.
 type socketPipe struct {
 	*tls.Conn
@@ -85,13 +152,13 @@ func (p *socketPipe) abort(Code, string) { p.socket.ws.CloseNow() }
 func (p *socketPipe) translate(err error) error { return socketError(err) }
 
 // newSocketConn makes a Conn of TLS whose handshake is complete.
-func newSocketConn(t *tls.Conn, s *socket, protocols []string, remote net.Addr, timing Timing, dialled bool) (*Conn, error) {
+func newSocketConn(t *tls.Conn, s *socket, protocols []string, timing Timing, dialled bool) (*Conn, error) {
 	state := t.ConnectionState()
 	peer, err := peerKey(state, protocols)
 	if err != nil {
 		return nil, err
 	}
-	c := newConn(&socketPipe{t, s}, peer, state.NegotiatedProtocol, WebSocket, remote, dialled)
+	c := newConn(&socketPipe{t, s}, peer, state.NegotiatedProtocol, WebSocket, s.remote, dialled)
 	watch(c, s, timing)
 	return c, nil
 }
@@ -152,13 +219,13 @@ func dialSocket(ctx context.Context, to *url.URL, d *dialler) (*Conn, error) {
 		}
 		return nil, socketError(err)
 	}
-	s := newSocket(ws, b)
+	s := newSocket(ws, remote, b)
 	t := tls.Client(s, d.tls)
 	if err := t.HandshakeContext(ctx); err != nil {
 		s.Close()
 		return nil, socketError(err)
 	}
-	c, err := newSocketConn(t, s, d.protocols, remote, d.timing, true)
+	c, err := newSocketConn(t, s, d.protocols, d.timing, true)
 	if err != nil {
 		s.Close()
 		return nil, err
@@ -190,14 +257,14 @@ func (l *Listener) admitSocket(ctx context.Context, w http.ResponseWriter, r *ht
 	}
 	ctx, cancel := context.WithTimeout(ctx, handshakeWait)
 	defer cancel()
-	s := newSocket(ws, b)
+	s := newSocket(ws, remote, b)
 	t := tls.Server(s, l.tls)
 	if err := t.HandshakeContext(ctx); err != nil {
 		l.refused(WebSocket, remote, socketError(err))
 		s.Close()
 		return
 	}
-	c, err := newSocketConn(t, s, l.conf.Protocols, remote, l.conf.Timing, false)
+	c, err := newSocketConn(t, s, l.conf.Protocols, l.conf.Timing, false)
 	if err != nil {
 		l.refused(WebSocket, remote, err)
 		s.Close()
@@ -225,9 +292,7 @@ func socketError(err error) error {
 	case isTimeout(err), errors.Is(err, context.DeadlineExceeded):
 		kind = ErrTimeout
 	case errors.Is(err, context.Canceled):
-		// A WebSocket says so when a deadline has interrupted it; giving up
-		// a dial is told apart by its own context.
-		kind = ErrTimeout
+		return context.Canceled
 	case isDNS, isOp && op.Op == "dial":
 		kind = ErrUnreachable
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
