@@ -62,19 +62,15 @@ func TestBlockedUDP(t *testing.T) {
 	}
 }
 
-// proxyTo passes requests under a prefix on to a listener, as a web server in
-// front of a coordinator does.
+// proxyTo passes requests on to a listener, as a web server in front of a
+// coordinator does.
 func proxyTo(s *server) http.Handler {
 	target := &url.URL{Scheme: "http", Host: s.host()}
-	return http.StripPrefix("/classes", &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
-	})
+	return &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
 }
 
 func serveProxy(t *testing.T, tcp net.Listener, s *server) *http.Server {
-	proxy := &http.Server{Addr: tcp.Addr().String(), Handler: http.StripPrefix("", &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: s.host()}) },
-	})}
+	proxy := &http.Server{Addr: tcp.Addr().String(), Handler: proxyTo(s)}
 	done := make(chan struct{})
 	go func() { defer close(done); proxy.Serve(tcp) }()
 	t.Cleanup(func() { proxy.Close(); <-done })
@@ -84,7 +80,7 @@ func serveProxy(t *testing.T, tcp net.Listener, s *server) *http.Server {
 // A proxy with HTTPS and a certificate that nobody vouches for, and a prefix.
 func TestThroughHTTPSProxy(t *testing.T) {
 	s := listen(t, nil)
-	proxy := httptest.NewTLSServer(proxyTo(s))
+	proxy := httptest.NewTLSServer(http.StripPrefix("/classes", proxyTo(s)))
 	defer proxy.Close()
 	for _, scheme := range []string{"wss", "https"} {
 		conf := dialConf(t, s, "http")
