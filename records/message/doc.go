@@ -48,7 +48,9 @@
 //
 // # Limits
 //
-// Whatever has no size of its own is visited with the largest size allowed.
-// It is checked before memory is taken, so a message never costs more than a
-// small multiple of the bytes it came in.
+// Whatever has no size of its own is visited with the largest size allowed,
+// which is checked before memory is taken: what a message can cost follows
+// from its limits and from the size of its input.
+//
+// All functions are safe for concurrent use, each on messages of its own.
 package message

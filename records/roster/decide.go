@@ -176,6 +176,8 @@ func (r *Roster) MayContinue(c identity.Certificate, lane identity.Lane) error {
 
 // MayAuthor reports whether what a device writes in records of a class counts.
 // Of a revoked device this is the same as before: its closed sets still count.
+// Who asks for every record of a log should ask once and keep the answer, for
+// as long as the roster is the same.
 func (r *Roster) MayAuthor(id identity.DeviceID, c Class) bool {
 	if id == r.Coordinator.ID() {
 		return c <= ClassCoordinator

@@ -98,10 +98,7 @@ func (i Invitation) Code() string {
 // digit returns the nth group of five bits.
 func (i *Invitation) digit(n int) byte {
 	at := n * 5
-	two := uint16(i.bits[at/8]) << 8
-	if at/8+1 < invitationBytes {
-		two |= uint16(i.bits[at/8+1])
-	}
+	two := uint16(i.bits[at/8])<<8 | uint16(i.bits[at/8+1])
 	return byte(two>>(11-at%8)) & 31
 }
 
@@ -128,9 +125,7 @@ func ParseInvitation(code string) (Invitation, error) {
 		at := n * 5
 		two := uint16(d) << (11 - at%8)
 		i.bits[at/8] |= byte(two >> 8)
-		if low := byte(two); low != 0 {
-			i.bits[at/8+1] |= low
-		}
+		i.bits[at/8+1] |= byte(two)
 	}
 	checked := i
 	checked.setCheck()

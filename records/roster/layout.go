@@ -157,7 +157,9 @@ func decode(b []byte) (r Roster, err error) {
 			r.Closures[i].read(&in)
 		}
 	}
-	r.Later = bytes.Clone(in.take(int(in.uint16())))
+	if n := int(in.uint16()); n > 0 {
+		r.Later = bytes.Clone(in.take(n))
+	}
 	in.fill(r.Signature[:])
 	if in.short {
 		return r, fmt.Errorf("cut short: %w", ErrRoster)
