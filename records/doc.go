@@ -2,15 +2,11 @@
 // writes them, accepts those of others, proves that they are what their
 // authors wrote, and answers what pages ask.
 //
-// A [Replica] is everything that a device (or the coordinator) holds of a
-// zone. [Found] sets one up in an empty [Store]; [Open] continues it. Then
-//
-//   - [Replica.Write] writes records: what it returns nil for is on disk,
-//     signed, and visible to [Replica.Read];
-//   - [Replica.Read] answers questions, over what counts;
-//   - [Replica.State], Difference, SegmentList and SegmentData say and serve
-//     what is held, and the Accept methods take what another replica holds;
-//   - [Replica.Watch] tells of each commit.
+// It begins with the formats, which can hardly be changed later: [Envelope],
+// [Entry] and its leaf, [Sum] (the fingerprint's arithmetic), [Row] and
+// [Fingerprint], [Head] with its [StartList], [Receipt], and the run in which
+// entries travel. [Store] is the seam to the disk, and [Difference],
+// [SegmentList] and [SegmentData] are what replicas give each other.
 //
 // # Logs
 //
@@ -27,13 +23,4 @@
 //
 // So one signature covers any number of entries; superseded versions leave
 // nothing behind; and two replicas with equal fingerprints hold the same.
-//
-// # The vector is true
-//
-// For each branch of a log a replica has a frontier: a head of which it holds
-// exactly the live entries, verified. A small difference moves the frontier
-// in one transaction. A large one is staged: verified segment by segment,
-// stored and visible at once, and promoted when everything below the target
-// head is there. Nothing is ever counted, shown to peers or acknowledged
-// before the commit that holds it is on disk.
 package records

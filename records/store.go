@@ -75,8 +75,7 @@ type Register struct {
 }
 
 // A Store keeps one replica's logs on disk. It knows the layout and nothing
-// of who may write or what verifies: that is [Replica]'s. Implementations pass
-// the suite in records/storetest.
+// of who may write or what verifies.
 //
 // All methods are safe for concurrent use. One Update runs at a time; Views
 // run beside it and see the state before or after it, never between.
