@@ -6,10 +6,13 @@ import (
 	"fmt"
 )
 
-var labelCertificate = NewLabel("classmesh 1 incarnation certificate")
+var (
+	labelCertificate = NewLabel("classmesh 1 incarnation certificate")
+	labelPossession  = NewLabel("classmesh 1 author key possession")
+)
 
 // CertificateBytes is the size of an encoded certificate.
-const CertificateBytes = 1 + 16 + 32 + 32 + 8 + SignatureBytes
+const CertificateBytes = 1 + 16 + 32 + 32 + 8 + 2*SignatureBytes
 
 // ErrCertificate is wrapped by errors about certificates that do not hold.
 var ErrCertificate = errors.New("not a valid incarnation certificate")
@@ -23,28 +26,37 @@ var ErrCertificate = errors.New("not a valid incarnation certificate")
 //	49  author public key (32)
 //	81  sequence number, big-endian (8): 1 for the first incarnation
 //	89  Ed25519 by the identity key over bytes 0–88 (64)
+//	153 Ed25519 by the author key over bytes 0–88, under a label of its own
+//	    (64): without it a member could certify another device's author key
+//	    as its own and have that device's logs judged as its own.
 type Certificate struct {
 	Zone      ZoneID
 	Device    DevicePublic
 	Author    AuthorPublic
 	Sequence  uint64
 	Signature Signature
+	// Possession is the author key's own consent.
+	Possession Signature
 }
 
 // IssueCertificate certifies author as incarnation number sequence of the
 // device that holds key.
-func IssueCertificate(key DeviceKey, zone ZoneID, author AuthorPublic, sequence uint64) Certificate {
-	c := Certificate{Zone: zone, Device: key.Public(), Author: author, Sequence: sequence}
+func IssueCertificate(key DeviceKey, zone ZoneID, author AuthorKey, sequence uint64) Certificate {
+	c := Certificate{Zone: zone, Device: key.Public(), Author: author.Public(), Sequence: sequence}
 	c.Signature = key.Sign(&labelCertificate, c.signed())
+	c.Possession = author.Sign(&labelPossession, c.signed())
 	return c
 }
 
-// Verify reports, as an error wrapping [ErrCertificate], whether the device's
-// signature does not hold. Whether the device is a member is the roster's to
+// Verify reports, as an error wrapping [ErrCertificate], whether the signature
+// of the device or of the author key does not hold. Whether the device is a member is the roster's to
 // say.
 func (c Certificate) Verify() error {
 	if !c.Device.Verify(&labelCertificate, c.signed(), c.Signature) {
 		return fmt.Errorf("signature of device %s: %w", c.Device.ID().Short(), ErrCertificate)
+	}
+	if !c.Author.Verify(&labelPossession, c.signed(), c.Possession) {
+		return fmt.Errorf("signature of the author key of device %s: %w", c.Device.ID().Short(), ErrCertificate)
 	}
 	return nil
 }
@@ -53,7 +65,9 @@ func (c Certificate) Verify() error {
 func (c Certificate) Log(l Lane) LogID { return NewLogID(c.Zone, c.Author, l) }
 
 // Encode returns the fixed layout.
-func (c Certificate) Encode() []byte { return append(c.signed(), c.Signature[:]...) }
+func (c Certificate) Encode() []byte {
+	return append(append(c.signed(), c.Signature[:]...), c.Possession[:]...)
+}
 
 func (c Certificate) signed() []byte {
 	b := make([]byte, 0, CertificateBytes)
@@ -78,6 +92,7 @@ func DecodeCertificate(b []byte) (Certificate, error) {
 	copy(c.Author[:], b[49:])
 	c.Sequence = binary.BigEndian.Uint64(b[81:])
 	copy(c.Signature[:], b[89:])
+	copy(c.Possession[:], b[89+SignatureBytes:])
 	if c.Sequence == 0 {
 		return c, fmt.Errorf("sequence number 0: %w", ErrCertificate)
 	}

@@ -140,7 +140,7 @@ func TestCertificate(t *testing.T) {
 	k, _ := identity.GenerateDeviceKey(r)
 	a, _ := identity.GenerateAuthorKey(r)
 	z, _ := identity.NewZoneID(r)
-	c := identity.IssueCertificate(k, z, a.Public(), 7)
+	c := identity.IssueCertificate(k, z, a, 7)
 	b := c.Encode()
 	got, err := identity.DecodeCertificate(b)
 	if err != nil || got != c {
@@ -158,6 +158,16 @@ func TestCertificate(t *testing.T) {
 			t.Fatalf("%d bytes accepted", n)
 		}
 	}
+	// A thief certifies somebody else's author key as an incarnation of his.
+	thief, _ := identity.GenerateDeviceKey(r)
+	own, _ := identity.GenerateAuthorKey(r)
+	stolen := identity.IssueCertificate(thief, z, own, 7)
+	stolen.Author, stolen.Possession = c.Author, c.Possession
+	label := identity.NewLabel("classmesh 1 incarnation certificate")
+	stolen.Signature = thief.Sign(&label, stolen.Encode()[:89])
+	if err := stolen.Verify(); !errors.Is(err, identity.ErrCertificate) || !strings.Contains(err.Error(), "author key") {
+		t.Errorf("certificate of another's author key: %v", err)
+	}
 	seen := map[identity.LogID]bool{}
 	for _, l := range identity.Lanes {
 		seen[c.Log(l)] = true
@@ -171,7 +181,7 @@ func FuzzDecodeCertificate(f *testing.F) {
 	r := source(7)
 	k, _ := identity.GenerateDeviceKey(r)
 	a, _ := identity.GenerateAuthorKey(r)
-	f.Add(identity.IssueCertificate(k, identity.ZoneID{1}, a.Public(), 1).Encode())
+	f.Add(identity.IssueCertificate(k, identity.ZoneID{1}, a, 1).Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if c, err := identity.DecodeCertificate(b); err == nil && !bytes.Equal(c.Encode(), b) {
 			t.Error("two spellings of one certificate")

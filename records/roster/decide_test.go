@@ -14,7 +14,7 @@ import (
 
 func TestAdmits(t *testing.T) {
 	r := school(t)
-	elsewhere := identity.IssueCertificate(deviceKey(1), identity.ZoneID{1}, author(101), 1)
+	elsewhere := identity.IssueCertificate(deviceKey(1), identity.ZoneID{1}, authorKey(101), 1)
 	forged := certificate(1, 3)
 	forged.Signature[0] ^= 1
 	other := certificate(1, 3)
@@ -30,18 +30,18 @@ func TestAdmits(t *testing.T) {
 		{"too high", certificate(1, 19), roster.ErrSequence},
 		{"far too high", certificate(1, math.MaxInt64), roster.ErrSequence},
 		{"zero", certificate(1, 0), roster.ErrSequence},
-		{"listed under another number", identity.IssueCertificate(deviceKey(1), zone, author(101), 4), roster.ErrSequence},
-		{"a second with one number", identity.IssueCertificate(deviceKey(1), zone, author(7), 2), nil},
+		{"listed under another number", identity.IssueCertificate(deviceKey(1), zone, authorKey(101), 4), roster.ErrSequence},
+		{"a second with one number", identity.IssueCertificate(deviceKey(1), zone, authorKey(7), 2), nil},
 		{"of an unknown device", certificate(9, 1), roster.ErrUnknownDevice},
 		{"of another zone", elsewhere, roster.ErrZone},
 		{"forged", forged, identity.ErrCertificate},
 		{"of another device's signature", other, identity.ErrCertificate},
-		{"for another device's author", identity.IssueCertificate(deviceKey(2), zone, author(101), 3), roster.ErrOtherDevice},
+		{"for another device's author", identity.IssueCertificate(deviceKey(2), zone, authorKey(101), 3), roster.ErrOtherDevice},
 		{"revoked and listed", certificate(4, 2), nil},
 		{"revoked and not met", certificate(4, 3), roster.ErrRevoked},
 		{"of the coordinator", certificate(0, 1), nil},
 		{"of the coordinator, a high number", certificate(0, 1000), nil},
-		{"of the coordinator for a device's author", identity.IssueCertificate(coordinator, zone, author(101), 1), roster.ErrOtherDevice},
+		{"of the coordinator for a device's author", identity.IssueCertificate(coordinator, zone, authorKey(101), 1), roster.ErrOtherDevice},
 	} {
 		if err := r.Admits(c.cert); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)

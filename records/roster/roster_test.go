@@ -35,12 +35,14 @@ func deviceKey(n int) identity.DeviceKey {
 	return k
 }
 
-func author(n int) identity.AuthorPublic {
+func author(n int) identity.AuthorPublic { return authorKey(n).Public() }
+
+func authorKey(n int) identity.AuthorKey {
 	k, err := identity.AuthorKeyFromSeed(seed(n))
 	if err != nil {
 		panic(err)
 	}
-	return k.Public()
+	return k
 }
 
 // coordinator signs the rosters of these tests; the devices have the numbers
@@ -50,7 +52,7 @@ var coordinator = deviceKey(0)
 func id(n int) identity.DeviceID { return deviceKey(n).Public().ID() }
 
 func certificate(n int, sequence uint64) identity.Certificate {
-	return identity.IssueCertificate(deviceKey(n), zone, author(100*n+int(sequence)), sequence)
+	return identity.IssueCertificate(deviceKey(n), zone, authorKey(100*n+int(sequence)), sequence)
 }
 
 func log(n int, sequence uint64, l identity.Lane) identity.LogID {
