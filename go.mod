@@ -15,6 +15,7 @@ require (
 
 require (
 	github.com/klauspost/cpuid/v2 v2.0.9 // indirect
+	go.etcd.io/bbolt v1.5.0 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect

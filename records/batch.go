@@ -1,0 +1,249 @@
+package records
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/roster"
+)
+
+// ErrClosed: the replica was closed.
+var ErrClosed = errors.New("the replica is closed")
+
+// queue groups operations into transactions. Whoever finds no batch running
+// becomes its owner, takes all that wait, commits them together and hands out
+// the answers; so concurrent requests share one fsync and nobody needs a
+// goroutine of their own.
+type queue struct {
+	mu      sync.Mutex
+	waiting []*operation
+	closed  bool
+	token   chan struct{} // held by the owner of the running batch
+}
+
+type operation struct {
+	run  func(*batch) error
+	done chan error // buffered
+}
+
+func (q *queue) init() { q.token = make(chan struct{}, 1) }
+
+func (q *queue) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.token <- struct{}{} // waits for the running batch
+	<-q.token
+}
+
+func (q *queue) add(op *operation) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return ErrClosed
+	}
+	q.waiting = append(q.waiting, op)
+	return nil
+}
+
+// cancel takes op out again, unless a batch has it already.
+func (q *queue) cancel(op *operation) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := slices.Index(q.waiting, op)
+	if i < 0 {
+		return false
+	}
+	q.waiting = slices.Delete(q.waiting, i, i+1)
+	return true
+}
+
+// maxBatch bounds how many operations share a transaction, so that one that
+// waits for its answer does not wait for all the others.
+const maxBatch = 64
+
+func (q *queue) take() []*operation {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := min(len(q.waiting), maxBatch)
+	ops := slices.Clone(q.waiting[:n])
+	q.waiting = slices.Delete(q.waiting, 0, n)
+	return ops
+}
+
+// do runs f in a transaction, perhaps together with others, and returns when
+// it is on disk or has failed. f must either return nil, or return an error
+// having written nothing, or return batch.abort's error, which fails
+// everything in the transaction.
+func (r *Replica) do(ctx context.Context, f func(*batch) error) error {
+	op := &operation{run: f, done: make(chan error, 1)}
+	if err := r.queue.add(op); err != nil {
+		return err
+	}
+	for {
+		select {
+		case err := <-op.done:
+			return err
+		case r.queue.token <- struct{}{}:
+			if ops := r.queue.take(); len(ops) > 0 {
+				r.commit(ops)
+			}
+			<-r.queue.token
+		case <-ctx.Done():
+			if r.queue.cancel(op) {
+				return ctx.Err()
+			}
+			return <-op.done // it is being committed: the answer will come
+		}
+	}
+}
+
+// batch is one transaction in the making.
+type batch struct {
+	r  *Replica
+	tx WriteTx
+
+	fatal    error
+	branches map[Slot]*branch // changed or new
+	roster   *rosterState
+	clock    Clock
+	own      [len(identity.Lanes)]*ownLog
+	commits  []Commit
+}
+
+// abort marks the whole transaction as failed: err came from the store.
+func (b *batch) abort(err error) error {
+	if b.fatal == nil {
+		b.fatal = err
+	}
+	return err
+}
+
+// commit runs ops in one transaction and answers each.
+func (r *Replica) commit(ops []*operation) {
+	b := &batch{r: r, branches: map[Slot]*branch{}, clock: r.clock, own: r.own}
+	answers := make([]error, len(ops))
+	// A transaction that has begun is finished whoever has lost patience, so
+	// that nobody is told "cancelled" of something that was written.
+	err := r.store.Update(context.Background(), func(tx WriteTx) error {
+		b.tx = tx
+		for i, op := range ops {
+			if answers[i] = op.run(b); b.fatal != nil {
+				return b.fatal
+			}
+		}
+		return b.seal()
+	})
+	if err == nil {
+		r.publish(b)
+	}
+	for i, op := range ops {
+		if err != nil {
+			answers[i] = err
+		}
+		op.done <- answers[i]
+	}
+	if err == nil {
+		r.watchers.tell(b.commits)
+	}
+}
+
+// seal signs what this device wrote and stores the clock.
+func (b *batch) seal() error {
+	for lane := range b.own {
+		if o := b.own[lane]; o != nil && len(o.fresh) > 0 {
+			if err := b.sealOwn(o); err != nil {
+				return err
+			}
+		}
+	}
+	if b.clock != b.r.clock {
+		return b.tx.SetValue(valueClock, binary.BigEndian.AppendUint64(nil, uint64(b.clock)))
+	}
+	return nil
+}
+
+// publish makes a committed batch the replica's state.
+func (r *Replica) publish(b *batch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.Copy(r.branches, b.branches)
+	for slot, br := range b.branches {
+		r.logs[br.Log()] = slot
+	}
+	if b.roster != nil {
+		r.roster.Store(b.roster)
+	}
+	r.clock, r.own = b.clock, b.own
+	if len(b.branches) > 0 || b.roster != nil {
+		r.state = nil
+	}
+}
+
+// branch returns a branch as this batch sees it, or nil.
+func (b *batch) branch(s Slot) *branch {
+	if br := b.branches[s]; br != nil {
+		return br
+	}
+	return b.r.branches[s] // only the batch's owner writes it
+}
+
+// lookup returns the branch of a log as this batch sees it, or nil.
+func (b *batch) lookup(log identity.LogID) *branch {
+	if s, ok := b.r.logs[log]; ok {
+		return b.branch(s)
+	}
+	for _, br := range b.branches {
+		if br.Log() == log {
+			return br
+		}
+	}
+	return nil
+}
+
+func (b *batch) currentRoster() *roster.Roster {
+	if b.roster != nil {
+		return b.roster.Roster
+	}
+	return b.r.roster.Load().Roster
+}
+
+// setBranch stores a changed branch.
+func (b *batch) setBranch(br branch) error {
+	if err := b.tx.SetBranch(br.Branch); err != nil {
+		return b.abort(err)
+	}
+	b.branches[br.Slot] = &br
+	return nil
+}
+
+// createBranch stores a branch that has nothing yet.
+func (b *batch) createBranch(cert identity.Certificate, lane identity.Lane) (*branch, error) {
+	br := branch{Branch: Branch{Certificate: cert, Lane: lane}}
+	var err error
+	if br.Slot, err = b.tx.CreateBranch(br.Branch); err != nil {
+		return nil, b.abort(err)
+	}
+	b.branches[br.Slot] = &br
+	return &br, nil
+}
+
+// raise lifts the clock above c, unless c is of an era that the roster does
+// not have or too far ahead to be sane.
+func (b *batch) raise(c Clock) {
+	if c <= b.clock || c.Era() > b.currentRoster().Era {
+		return
+	}
+	from := b.clock
+	if from.Era() < c.Era() {
+		from = NewClock(c.Era(), 0)
+	}
+	if c.Count()-from.Count() <= MaxClockStep {
+		b.clock = c
+	}
+}

@@ -1,0 +1,277 @@
+package records
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/roster"
+)
+
+// Errors of Found and Open.
+var (
+	// ErrFounded: the store holds a replica already.
+	ErrFounded = errors.New("the store already belongs to a zone")
+	// ErrNotFounded: the store is empty where a replica was expected.
+	ErrNotFounded = errors.New("the store is empty: the device has not joined a zone")
+	// ErrOtherIdentity: the store belongs to a device with another key.
+	ErrOtherIdentity = errors.New("the store belongs to another device: its records were written under another identity key")
+)
+
+// Config is what a Replica is built from. Store, Identity, Now, Random and
+// Logger are required.
+type Config struct {
+	Store    Store
+	Identity identity.DeviceKey // of this device, or of the coordinator
+	Now      func() time.Time
+	Random   io.Reader // cryptographic; need not be safe for concurrent use
+	Logger   *slog.Logger
+	// TimeQuality says how far Now can be trusted at the moment; nil means
+	// TimeFree.
+	TimeQuality func() TimeQuality
+}
+
+// Founding is what a device learns when it joins a zone.
+type Founding struct {
+	Zone        identity.ZoneID
+	Coordinator identity.DevicePublic
+	Roster      []byte // signed and encoded
+}
+
+// Names of the values that a replica keeps in its store.
+const (
+	valueFounding    = "founding"    // zone (16), coordinator (32), device (32)
+	valueRoster      = "roster"      // encoded roster
+	valueIncarnation = "incarnation" // author seed (32), certificate
+	valueClock       = "clock"       // 8 bytes
+)
+
+// Replica is what one device holds of a zone. All methods are safe for
+// concurrent use.
+type Replica struct {
+	cfg         Config
+	store       Store
+	zone        identity.ZoneID
+	coordinator identity.DevicePublic
+	device      identity.DeviceID
+	start       identity.StartID
+
+	roster atomic.Pointer[rosterState]
+
+	queue queue // see batch.go
+
+	mu       sync.RWMutex // guards what follows; written only by the batch's owner
+	branches map[Slot]*branch
+	logs     map[identity.LogID]Slot
+	state    *State // nil when it must be made anew
+
+	self incarnation
+
+	// Owned by whoever runs the batch.
+	clock Clock
+	own   [len(identity.Lanes)]*ownLog
+
+	watchers watchers
+}
+
+// incarnation is the current life of the database.
+type incarnation struct {
+	key  identity.AuthorKey
+	cert identity.Certificate
+}
+
+// branch is a Branch with its start list. Values are replaced, never changed.
+type branch struct {
+	Branch
+	starts StartList
+}
+
+type rosterState struct {
+	*roster.Roster
+	encoded []byte
+}
+
+// Found sets up a replica in an empty store and opens it. It returns
+// [ErrFounded] if the store is not empty.
+func Found(ctx context.Context, cfg Config, f Founding) (*Replica, error) {
+	ros, err := roster.Accept(nil, f.Roster, f.Coordinator, f.Zone)
+	if err != nil {
+		return nil, fmt.Errorf("found replica: %w", err)
+	}
+	in, err := newIncarnation(cfg, f.Zone, 1)
+	if err != nil {
+		return nil, fmt.Errorf("found replica: %w", err)
+	}
+	err = cfg.Store.Update(ctx, func(tx WriteTx) error {
+		if _, err := tx.Value(valueFounding); !errors.Is(err, ErrNotFound) {
+			if err == nil {
+				err = ErrFounded
+			}
+			return err
+		}
+		public := cfg.Identity.Public()
+		founding := append(append(f.Zone[:len(f.Zone):len(f.Zone)], f.Coordinator[:]...), public[:]...)
+		return errors.Join(
+			tx.SetValue(valueFounding, founding),
+			tx.SetValue(valueRoster, ros.Encode()),
+			tx.SetValue(valueIncarnation, in.encode()))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("found replica: %w", err)
+	}
+	return Open(ctx, cfg)
+}
+
+func newIncarnation(cfg Config, zone identity.ZoneID, sequence uint64) (incarnation, error) {
+	key, err := identity.GenerateAuthorKey(cfg.Random)
+	if err != nil {
+		return incarnation{}, err
+	}
+	return incarnation{key, identity.IssueCertificate(cfg.Identity, zone, key, sequence)}, nil
+}
+
+func (in *incarnation) encode() []byte { return append(in.key.Seed(), in.cert.Encode()...) }
+
+func decodeIncarnation(b []byte) (in incarnation, err error) {
+	if len(b) < identity.SeedBytes {
+		return in, fmt.Errorf("incarnation of %d bytes: %w", len(b), ErrDamaged)
+	}
+	if in.key, err = identity.AuthorKeyFromSeed(b[:identity.SeedBytes]); err != nil {
+		return in, err
+	}
+	if in.cert, err = identity.DecodeCertificate(b[identity.SeedBytes:]); err != nil {
+		return in, err
+	}
+	if in.cert.Author != in.key.Public() {
+		return in, fmt.Errorf("author key and certificate do not belong together: %w", ErrDamaged)
+	}
+	return in, nil
+}
+
+// Open continues the replica in a store. It returns [ErrNotFounded] on an
+// empty store and [ErrOtherIdentity] if cfg.Identity is not the key under
+// which it was founded.
+func Open(ctx context.Context, cfg Config) (*Replica, error) {
+	r := &Replica{
+		cfg:      cfg,
+		store:    cfg.Store,
+		device:   cfg.Identity.Public().ID(),
+		branches: map[Slot]*branch{},
+		logs:     map[identity.LogID]Slot{},
+	}
+	r.queue.init()
+	var err error
+	if r.start, err = identity.NewStartID(cfg.Random); err != nil {
+		return nil, fmt.Errorf("open replica: %w", err)
+	}
+	if err := cfg.Store.View(ctx, r.load); err != nil {
+		return nil, fmt.Errorf("open replica: %w", err)
+	}
+	return r, nil
+}
+
+func (r *Replica) load(tx Tx) error {
+	b, err := tx.Value(valueFounding)
+	if errors.Is(err, ErrNotFound) {
+		return ErrNotFounded
+	}
+	if err != nil {
+		return err
+	}
+	if len(b) != 16+32+32 {
+		return fmt.Errorf("founding of %d bytes: %w", len(b), ErrDamaged)
+	}
+	copy(r.zone[:], b)
+	copy(r.coordinator[:], b[16:])
+	if own := r.cfg.Identity.Public(); !bytes.Equal(b[48:], own[:]) {
+		return ErrOtherIdentity
+	}
+	if b, err = tx.Value(valueRoster); err != nil {
+		return fmt.Errorf("read roster: %w", err)
+	}
+	ros, err := roster.Accept(nil, b, r.coordinator, r.zone)
+	if err != nil {
+		return fmt.Errorf("read roster: %w", err)
+	}
+	r.roster.Store(&rosterState{ros, b})
+	if b, err = tx.Value(valueIncarnation); err != nil {
+		return fmt.Errorf("read incarnation: %w", err)
+	}
+	if r.self, err = decodeIncarnation(b); err != nil {
+		return fmt.Errorf("read incarnation: %w", err)
+	}
+	if b, err = tx.Value(valueClock); err == nil && len(b) == 8 {
+		r.clock = Clock(binary.BigEndian.Uint64(b))
+	} else if !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("read clock: %w", errors.Join(err, ErrDamaged))
+	}
+	return tx.Branches(func(b Branch) error {
+		starts, err := tx.Starts(b.Slot)
+		if err != nil {
+			return err
+		}
+		r.branches[b.Slot] = &branch{b, starts}
+		r.logs[b.Log()] = b.Slot
+		return nil
+	})
+}
+
+// Zone returns the zone's ID.
+func (r *Replica) Zone() identity.ZoneID { return r.zone }
+
+// Device returns the ID of the device whose replica this is.
+func (r *Replica) Device() identity.DeviceID { return r.device }
+
+// Coordinator returns the public key of the zone's coordinator.
+func (r *Replica) Coordinator() identity.DevicePublic { return r.coordinator }
+
+// StartID returns the random number of this start of the process.
+func (r *Replica) StartID() identity.StartID { return r.start }
+
+// Certificate returns the certificate of the current incarnation.
+func (r *Replica) Certificate() identity.Certificate { return r.self.cert }
+
+// Roster returns the highest roster known. It must not be changed.
+func (r *Replica) Roster() *roster.Roster { return r.roster.Load().Roster }
+
+// RosterBytes returns the encoding of Roster. It must not be changed.
+func (r *Replica) RosterBytes() []byte { return r.roster.Load().encoded }
+
+// AcceptRoster takes a roster offered by anybody. A lower epoch is
+// [roster.ErrStale], which is harmless; the same roster again is nil.
+func (r *Replica) AcceptRoster(ctx context.Context, encoded []byte) error {
+	err := r.do(ctx, func(b *batch) error {
+		current := r.roster.Load()
+		if bytes.Equal(current.encoded, encoded) {
+			return nil
+		}
+		next, err := roster.Accept(current.Roster, encoded, r.coordinator, r.zone)
+		if err != nil {
+			return err
+		}
+		encoded := bytes.Clone(encoded)
+		if err := b.tx.SetValue(valueRoster, encoded); err != nil {
+			return b.abort(err)
+		}
+		b.roster = &rosterState{next, encoded}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("accept roster: %w", err)
+	}
+	return nil
+}
+
+// Close ends the replica: no further write is begun. The store stays open.
+func (r *Replica) Close() error {
+	r.queue.close()
+	return nil
+}
