@@ -2,7 +2,17 @@
 // writes them, accepts those of others, proves that they are what their
 // authors wrote, and answers what pages ask.
 //
-// It begins with the formats, which can hardly be changed later: [Envelope],
+// A [Replica] is everything that a device (or the coordinator) holds of a
+// zone. [Found] sets one up in an empty [Store]; [Open] continues it. Then
+// [Replica.Write] writes records: what it returns nil for is on disk and
+// signed. [Replica.Read] answers questions, over what counts. [Replica.State]
+// and [Replica.Difference] say and serve what is held,
+// [Replica.AcceptDifference] takes what another replica holds, and
+// [Replica.Watch] tells of each commit. Differences larger than a small one,
+// which are to be staged by segments ([SegmentList], [SegmentData]), are not
+// taken yet.
+//
+// Beneath stand the formats, which can hardly be changed later: [Envelope],
 // [Entry] and its leaf, [Sum] (the fingerprint's arithmetic), [Row] and
 // [Fingerprint], [Head] with its [StartList], [Receipt], and the run in which
 // entries travel. [Store] is the seam to the disk, and [Difference],

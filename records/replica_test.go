@@ -360,7 +360,7 @@ func TestLyingPeer(t *testing.T) {
 }
 
 // Two continuations of one log, as a copied card makes them, are noticed by
-// those who hold either; nothing is overwritten.
+// those who hold either, and by the copies themselves; nothing is overwritten.
 func TestForkIsNoticed(t *testing.T) {
 	z := newZone(t, 2)
 	store := storetest.NewMemory()
@@ -369,33 +369,29 @@ func TestForkIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	pull(t, b, a)
-	copied, err := records.Open(t.Context(), z.config(0, store))
+	copied, err := records.Open(t.Context(), z.config(0, store.Clone()))
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, r := range []*records.Replica{a, copied} {
+		if err := put(r, reg("a", "2")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pull(t, b, a)
 	log := a.Certificate().Log(identity.LaneProgress)
-	// Both lives write at counter 2: take the difference of the first, then
-	// take its commit back, as a restored backup does.
-	var first *records.Difference
-	faulty := &storetest.Faulty{Store: store, Next: func() storetest.Fault { return storetest.Before }}
-	_ = faulty
-	if err := put(copied, reg("a", "2")); err != nil {
+	other, err := copied.Difference(t.Context(), log, 1, 1)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if first, err = copied.Difference(t.Context(), log, 1, 1); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.AcceptDifference(t.Context(), first); err != nil {
-		t.Fatal(err)
-	}
-	want := seen(t, b)
-	other := *first
-	other.Head.Fingerprint = identity.Hash{1}
-	if err := b.AcceptDifference(t.Context(), &other); !errors.Is(err, records.ErrHead) {
-		t.Errorf("a head that the author did not sign: %v", err)
-	}
-	if got := seen(t, b); !slices.Equal(got, want) {
-		t.Errorf("overwritten: %q", got)
+	for name, r := range map[string]*records.Replica{"a third device": b, "the other copy": a} {
+		want, state := seen(t, r), *r.State()
+		if err := r.AcceptDifference(t.Context(), other); !errors.Is(err, records.ErrForked) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := seen(t, r); !slices.Equal(got, want) || r.State().Fingerprint != state.Fingerprint {
+			t.Errorf("%s: overwritten: %q", name, got)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -58,6 +59,17 @@ func (m *Memory) Update(ctx context.Context, f func(records.WriteTx) error) erro
 		m.last = last
 	}
 	return err
+}
+
+// Clone returns a copy of the store, as a copied card or a backup is one.
+func (m *Memory) Clone() *Memory {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	c := &Memory{tables: map[string]*table{}, last: m.last}
+	for name, t := range m.tables {
+		c.tables[name] = &table{slices.Clone(t.keys), maps.Clone(t.values)}
+	}
+	return c
 }
 
 // Close does nothing.
