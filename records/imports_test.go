@@ -1,0 +1,70 @@
+package records_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/classmesh/classmesh/"
+
+// allowed says which packages of the program a package may import, tests left
+// out. A package that is not listed may import nothing of ours.
+var allowed = map[string][]string{
+	"records":           {"records/identity", "records/roster"},
+	"records/roster":    {"records/identity"},
+	"records/boltstore": {"records", "records/identity"},
+	"records/storetest": {"records", "records/identity"},
+	"mesh/link":         {"records/identity"},
+}
+
+// fences names, for each library, the only package that may import it.
+var fences = map[string]string{
+	"go.etcd.io/bbolt":           "records/boltstore",
+	"lukechampine.com/blake3":    "records/identity",
+	"google.golang.org/protobuf": "records/message",
+	"github.com/quic-go/quic-go": "mesh/link",
+	"github.com/coder/websocket": "mesh/link",
+}
+
+func TestImports(t *testing.T) {
+	seen := 0
+	err := filepath.WalkDir("..", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel("..", name)
+		if err != nil {
+			return err
+		}
+		pkg := path.Dir(filepath.ToSlash(rel))
+		seen++
+		for _, spec := range file.Imports {
+			imported := strings.Trim(spec.Path.Value, `"`)
+			if ours, ok := strings.CutPrefix(imported, module); ok && !slices.Contains(allowed[pkg], ours) {
+				t.Errorf("%s may not import %s", rel, ours)
+			}
+			for library, owner := range fences {
+				if (imported == library || strings.HasPrefix(imported, library+"/")) && pkg != owner {
+					t.Errorf("%s: only %s may import %s", rel, owner, library)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen < 30 {
+		t.Errorf("only %d files found", seen)
+	}
+}
