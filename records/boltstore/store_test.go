@@ -182,7 +182,11 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	random := mathrand.New(mathrand.NewPCG(1, 2))
-	for round := range 25 {
+	rounds := 200
+	if testing.Short() {
+		rounds = 20
+	}
+	for round := range rounds {
 		child := exec.Command(os.Args[0])
 		child.Env = append(os.Environ(), crashVariable+"="+path)
 		out, err := child.StdoutPipe()
