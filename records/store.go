@@ -20,6 +20,9 @@ var (
 	ErrInUse = errors.New("the store is in use by another process")
 	// ErrDamaged: what was read cannot have been written by this program.
 	ErrDamaged = errors.New("the store is damaged")
+	// ErrUncertain: the disk failed within a commit, which may or may not have
+	// reached it. The store refuses everything until it is opened again.
+	ErrUncertain = errors.New("the disk failed while writing: the store must be closed and opened again")
 )
 
 // Slot is a store's own short name for one branch of one log. Slots are given
@@ -75,7 +78,8 @@ type Register struct {
 }
 
 // A Store keeps one replica's logs on disk. It knows the layout and nothing
-// of who may write or what verifies.
+// of who may write or what verifies. Implementations pass the suite in
+// records/storetest.
 //
 // All methods are safe for concurrent use. One Update runs at a time; Views
 // run beside it and see the state before or after it, never between.
@@ -88,15 +92,20 @@ type Store interface {
 	// when it returns nil everything is on disk, surviving a power cut. If f
 	// or the commit fails, nothing of it remains visible to later
 	// transactions; after an error from the commit itself, a crash may still
-	// leave the whole transaction applied, never a part of it. f runs at most
-	// once. A full disk is ErrFull.
+	// leave the whole transaction applied, never a part of it: such an error
+	// wraps ErrUncertain, and so does that of every later transaction until
+	// the store is opened again. f runs at most once. A full disk is ErrFull.
+	// ctx counts until f is called.
 	Update(ctx context.Context, f func(WriteTx) error) error
-	// Close waits for running transactions and releases the files.
+	// Close waits for running transactions and releases the files. Later
+	// transactions fail with os.ErrClosed.
 	Close() error
 }
 
 // Tx reads a snapshot of a store. Iterators stop at the first error of fn and
-// return it; byte slices given to fn are valid until the transaction ends.
+// return it; fn must not change the store. Byte slices returned or given to
+// fn are valid until the transaction ends and must not be changed. A WriteTx
+// reads what it has written.
 type Tx interface {
 	// Value returns a copy of a small named value (identity, roster, clock),
 	// or ErrNotFound.
@@ -106,7 +115,8 @@ type Tx interface {
 	Branch(Slot) (Branch, error)
 	// Branches visits every branch in ascending order of slots.
 	Branches(fn func(Branch) error) error
-	// Starts returns the start list of a branch.
+	// Starts returns a copy of the start list of a branch, empty if none is
+	// stored.
 	Starts(Slot) (StartList, error)
 
 	// Segment returns the segment that begins at first, or ErrNotFound.
@@ -137,7 +147,8 @@ type Tx interface {
 	// then slot: one range scan. See [RegisterPrefix] for what can be asked.
 	Registers(prefix RegisterPrefix, fn func(Register) error) error
 	// Events visits the stored events about a learner in one lane's branches,
-	// branch by branch in ascending order of counters.
+	// branch by branch in ascending order of counters. The zero learner finds
+	// the events about nobody.
 	Events(learner identity.UserID, lane identity.Lane, fn func(Slot, Entry) error) error
 
 	// Receipt returns a copy of a stored receipt, or ErrNotFound.
@@ -156,7 +167,8 @@ type RegisterPrefix struct {
 	Key     *string          // nil: any; needs Learner
 }
 
-// WriteTx also changes the store. Put and Delete keep the indexes behind
+// WriteTx also changes the store, which keeps copies of what it is given.
+// Put, Replace and Delete keep the indexes behind
 // Versions, Registers and Events; drop list, segments and branches change only
 // by their own methods.
 type WriteTx interface {
@@ -168,7 +180,7 @@ type WriteTx interface {
 	// CreateBranch stores a new branch and returns its slot; b.Slot is
 	// ignored.
 	CreateBranch(b Branch) (Slot, error)
-	// SetBranch replaces a branch.
+	// SetBranch replaces a branch, or returns ErrNotFound.
 	SetBranch(b Branch) error
 	// AppendStarts adds to the end of a branch's start list.
 	AppendStarts(s Slot, starts []Start) error
@@ -184,9 +196,10 @@ type WriteTx interface {
 	// entry that is there already is ErrExists. env is e's envelope, decoded.
 	Put(s Slot, e Entry, env *Envelope) error
 	// Replace puts e where an entry with the same counter and envelope
-	// stands: to make it a stub, or an entry again.
+	// stands: to make it a stub, or an entry again. It is ErrNotFound if there
+	// is none, ErrExists if there is one with another envelope.
 	Replace(s Slot, e Entry, env *Envelope) error
-	// Delete removes an entry, which must be stored. Env is its envelope.
+	// Delete removes an entry, or returns ErrNotFound. Env is its envelope.
 	Delete(s Slot, counter uint64, env *Envelope) error
 	// SetDrop puts (old, by) on the drop list, replacing what stands there;
 	// by 0 takes it off.

@@ -2,73 +2,112 @@ package boltstore
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
 )
 
-// appendBranch encodes a branch, without its slot:
+const (
+	branchFormat = 1
+	// maxTrouble is how much of Branch.Trouble is kept, in bytes.
+	maxTrouble = 1 << 10
+)
+
+var errCutShort = errors.New("cut short or too long")
+
+// appendBranch appends a branch without its slot:
 //
-//	format, 1 · lane (1) · certificate · head and target, each length (2) and
-//	bytes · receipted (8) · receipt (32) · trouble, length (2) and text
+//	format, 1
+//	lane (1)
+//	incarnation certificate, of fixed size
+//	head, its length (2) and its bytes; none if it is zero
+//	target, the same
+//	receipted (8), receipt (32)
+//	trouble, its length (2) and its text
 func appendBranch(b []byte, br *records.Branch) []byte {
-	b = append(b, 1, byte(br.Lane))
+	b = append(b, branchFormat, byte(br.Lane))
 	b = append(b, br.Certificate.Encode()...)
-	for _, h := range []*records.Head{&br.Head, &br.Target} {
-		var text []byte
-		if !h.IsZero() {
-			text = h.Encode()
-		}
-		b = binary.BigEndian.AppendUint16(b, uint16(len(text)))
-		b = append(b, text...)
-	}
+	b = appendHead(b, &br.Head)
+	b = appendHead(b, &br.Target)
 	b = binary.BigEndian.AppendUint64(b, br.Receipted)
 	b = append(b, br.Receipt[:]...)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(br.Trouble)))
-	return append(b, br.Trouble...)
+	trouble := br.Trouble[:min(len(br.Trouble), maxTrouble)]
+	b = binary.BigEndian.AppendUint16(b, uint16(len(trouble)))
+	return append(b, trouble...)
 }
 
-func decodeBranch(slot records.Slot, b []byte) (br records.Branch, err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("branch %d: %w: %w", slot, records.ErrDamaged, err)
-		}
-	}()
-	cut := fmt.Errorf("cut short")
-	take := func(n int) []byte {
-		if len(b) < n {
-			err, b = cut, nil
-			return make([]byte, n)
-		}
-		p := b[:n]
-		b = b[n:]
-		return p
+func appendHead(b []byte, h *records.Head) []byte {
+	if h.IsZero() {
+		return binary.BigEndian.AppendUint16(b, 0)
 	}
-	br.Slot = slot
-	if format := take(1)[0]; format != 1 {
-		return br, fmt.Errorf("format %d", format)
+	text := h.Encode()
+	b = binary.BigEndian.AppendUint16(b, uint16(len(text)))
+	return append(b, text...)
+}
+
+// decodeBranch is the inverse of appendBranch. Signatures were verified when
+// the branch was stored and are not verified again.
+func decodeBranch(slot records.Slot, b []byte) (records.Branch, error) {
+	br := records.Branch{Slot: slot}
+	r := reader{rest: b}
+	if format := r.take(1)[0]; format != branchFormat && r.err == nil {
+		r.fail(fmt.Errorf("format %d, this version reads %d", format, branchFormat))
 	}
-	br.Lane = identity.Lane(take(1)[0])
-	cert := take(identity.CertificateBytes)
-	if err != nil {
-		return br, err
+	br.Lane = identity.Lane(r.take(1)[0])
+	if c := r.take(identity.CertificateBytes); r.err == nil {
+		var err error
+		br.Certificate, err = identity.ReadCertificate(c)
+		r.fail(err)
 	}
-	if br.Certificate, err = identity.ReadCertificate(cert); err != nil {
-		return br, err
+	br.Head, br.Target = r.head(), r.head()
+	br.Receipted = binary.BigEndian.Uint64(r.take(8))
+	copy(br.Receipt[:], r.take(identity.HashBytes))
+	br.Trouble = string(r.take(int(binary.BigEndian.Uint16(r.take(2)))))
+	if len(r.rest) > 0 {
+		r.fail(errCutShort)
 	}
-	for _, h := range []*records.Head{&br.Head, &br.Target} {
-		if n := int(binary.BigEndian.Uint16(take(2))); n > 0 {
-			if *h, err = records.DecodeHead(take(n)); err != nil {
-				return br, err
-			}
-		}
+	if r.err != nil {
+		return records.Branch{}, fmt.Errorf("branch %d: %w: %w", slot, records.ErrDamaged, r.err)
 	}
-	br.Receipted = binary.BigEndian.Uint64(take(8))
-	copy(br.Receipt[:], take(identity.HashBytes))
-	br.Trouble = string(take(int(binary.BigEndian.Uint16(take(2)))))
-	if err == nil && len(b) > 0 {
-		err = fmt.Errorf("%d bytes too many", len(b))
+	return br, nil
+}
+
+// reader takes fixed parts from the front of rest. After its first error it
+// gives zeros.
+type reader struct {
+	rest []byte
+	err  error
+}
+
+func (r *reader) fail(err error) {
+	if r.err == nil {
+		r.err = err
 	}
-	return br, err
+}
+
+func (r *reader) take(n int) []byte {
+	if len(r.rest) < n {
+		r.fail(errCutShort)
+	}
+	if r.err != nil {
+		return make([]byte, n)
+	}
+	b := r.rest[:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+func (r *reader) head() (h records.Head) {
+	n := int(binary.BigEndian.Uint16(r.take(2)))
+	if n == 0 || r.err != nil {
+		return h
+	}
+	if b := r.take(n); r.err == nil {
+		var err error
+		h, err = records.DecodeHead(b)
+		r.fail(err)
+	}
+	return h
 }

@@ -3,24 +3,45 @@
 //
 // [Create] makes a new file and refuses one that exists; [Open] opens one that
 // exists and never makes one, so that a store that has gone is noticed and not
-// quietly begun anew. Commits are synced to disk; there is no other mode.
+// quietly begun anew. Commits are synced to disk; there is no other mode. One
+// process has the file open at a time.
 //
-// Buckets and keys (integers big-endian):
+// [Store.Check], [Store.Backup], [Store.Compact] and [Store.Stats] are for
+// those who look after the file. A full disk or quota is records.ErrFull; what
+// keeps a reserve for a device's own writes is the caller's.
 //
-//	meta       "schema"                              version of this layout
-//	values     name
-//	branches   slot(4)                               branch, see branch.go
-//	starts     slot(4) index(4)                      start (16)
-//	segments   slot(4) first(8)                      live(4) bytes(4) staged(1) checksum(32)
-//	sums       slot(4) first(8)                      LtHash (2048)
-//	targets    slot(4)                               rows (44 each)
-//	entries    slot(4) counter(8)                    stub(1) length(2) envelope, body
-//	registers  kind(2) learner(16) length(1) key slot(4)  stored counters, newest first (8 each)
-//	events     learner(16) lane(1) slot(4) counter/128 (8)  nothing: this block has such events
-//	drops      slot(4) old(8)                        by(8)
-//	receipts   hash(32)
-//	items      length of table(1) table key
+// # Layout
 //
-// Entries stand in the order in which they come, which is what a B+tree takes
-// fastest; the index of events is coarse for the same reason.
+// Buckets, their keys and values; integers are big-endian, so that keys sort
+// as numbers do:
+//
+//	meta       "schema"                     version of this layout (4)
+//	values     name                         as given
+//	branches   slot(4)                      branch, see branch.go
+//	starts     slot(4) index(4)             start (16)
+//	segments   slot(4) first(8)             live(4) bytes(4) staged(1) checksum(32)
+//	sums       slot(4) first(8)             LtHash (2048)
+//	targets    slot(4)                      rows (44 each)
+//	entries    slot(4) counter(8)           stub(1) length(1) envelope, body
+//	registers  kind(2) learner(16) length(1) key slot(4)
+//	                                        number of versions (uvarint), their
+//	                                        counters, newest first (8 each),
+//	                                        then the newest as in entries
+//	events     learner(16) lane(1) slot(4) block(8)
+//	                                        nothing: among the 128 counters from
+//	                                        128 × block on are such events
+//	drops      slot(4) old(8)               by (8)
+//	receipts   hash(32)                     as given
+//	items      length of table(1) table key as given
+//
+// What costs in bbolt is copying pages, so the order of keys decides the
+// speed. Entries stand in the order of their log, which is the order in which
+// they come. The index of events has one row for many, and loses none when
+// events are deleted: a row says only where to look. The index of registers
+// holds the newest version a second time, up to 512 bytes, so that a page is
+// one scan of neighbouring rows: measured, 4,000 cells take 0.2 to 0.4 ms
+// instead of 2.2 to 2.7 ms by counters alone, for 44 % more file and about a
+// fifth less of the rate of a first sync. Rows of either form can be read.
+// A transaction collects what it changes in both indexes and applies it in
+// the order of keys.
 package boltstore

@@ -1,0 +1,249 @@
+package boltstore_test
+
+import (
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/boltstore"
+	"github.com/classmesh/classmesh/records/identity"
+)
+
+var large = flag.Bool("large", false, "also measure a store of 1,000,000 entries")
+
+const (
+	perCommit  = 4096
+	perLog     = 20_000
+	logLearner = 30
+)
+
+var (
+	eventKind    = records.Kind(identity.LaneDetail)<<14 | 1
+	progressKind = records.Kind(identity.LaneProgress)<<14 | 2
+)
+
+// mixed returns entry i of a first sync: half registers and half events,
+// 30 learners a log, log after log.
+func mixed(random *rand.Rand, i int) (records.Slot, records.Entry, *records.Envelope) {
+	log := i / perLog
+	env := &records.Envelope{Kind: eventKind, Clock: records.Clock(i), Wall: int64(i)}
+	learner := random.IntN(logLearner)
+	binary.BigEndian.PutUint64(env.Learner[:], uint64(log*logLearner+learner)*0x9e3779b97f4a7c15)
+	env.Learner[15] = 1
+	if i%2 == 0 {
+		env.Kind, env.Register = progressKind, true
+		env.Key = binary.BigEndian.AppendUint64(make([]byte, 8, 16), uint64(i)*0x9e3779b97f4a7c15) // an exercise
+		env.Key = env.Key[:16]
+	}
+	e := records.Entry{Counter: uint64(i%perLog + 1), Envelope: env.Append(nil), Body: make([]byte, 60)}
+	binary.BigEndian.PutUint64(e.Body[20:], random.Uint64())
+	return records.Slot(log + 1), e, env
+}
+
+// fill stores n mixed entries, perCommit in each transaction, and returns how
+// long the store took for them.
+func fill(b *testing.B, s records.Store, n int) (took time.Duration) {
+	random := rand.New(rand.NewPCG(1, 1))
+	type put struct {
+		slot records.Slot
+		e    records.Entry
+		env  *records.Envelope
+	}
+	for i := 0; i < n; {
+		puts := make([]put, 0, perCommit)
+		for ; i < n && len(puts) < perCommit; i++ {
+			slot, e, env := mixed(random, i)
+			puts = append(puts, put{slot, e, env})
+		}
+		began := time.Now()
+		err := s.Update(b.Context(), func(tx records.WriteTx) error {
+			for i := range puts {
+				if err := tx.Put(puts[i].slot, puts[i].e, puts[i].env); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		took += time.Since(began)
+	}
+	return took
+}
+
+// raw puts what entries alone are into a bbolt bucket, ascending: the limit.
+func raw(b *testing.B, path string, n int) (took time.Duration) {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType, InitialMmapSize: 1 << 30})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	random := rand.New(rand.NewPCG(1, 1))
+	for i := 0; i < n; {
+		var keys, values [][]byte
+		for ; i < n && len(keys) < perCommit; i++ {
+			slot, e, _ := mixed(random, i)
+			keys = append(keys, binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, uint32(slot)), e.Counter))
+			values = append(values, append(append([]byte{0, 0}, e.Envelope...), e.Body...))
+		}
+		began := time.Now()
+		err := db.Update(func(tx *bolt.Tx) error {
+			bucket, err := tx.CreateBucketIfNotExists([]byte("entries"))
+			if err != nil {
+				return err
+			}
+			bucket.FillPercent = 0.95
+			for i := range keys {
+				if err := bucket.Put(keys[i], values[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		took += time.Since(began)
+	}
+	return took
+}
+
+// BenchmarkPut is the store's part of a first sync, beside bbolt's rate of
+// ascending inserts in the same run.
+func BenchmarkPut(b *testing.B) {
+	sizes := []int{100_000}
+	if *large {
+		sizes = append(sizes, 1_000_000)
+	}
+	for _, n := range sizes {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			var limit, took time.Duration
+			var bytes int64
+			rounds := 0
+			for b.Loop() {
+				dir := b.TempDir()
+				limit += raw(b, filepath.Join(dir, "raw"), n)
+				s := open(b, filepath.Join(dir, "store"), boltstore.Options{})
+				took += fill(b, s, n)
+				st, err := s.Stats()
+				if err != nil {
+					b.Fatal(err)
+				}
+				bytes = st.Bytes
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+				rounds++
+				os.RemoveAll(dir)
+			}
+			total := float64(n * rounds)
+			b.ReportMetric(total/took.Seconds(), "entries/s")
+			b.ReportMetric(total/limit.Seconds(), "raw-entries/s")
+			b.ReportMetric(100*limit.Seconds()/took.Seconds(), "%ofRaw")
+			b.ReportMetric(float64(bytes)/float64(n), "fileB/entry")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkTable reads 4,000 registers, a class of 40 with 100 contents, out
+// of a store of 100,000 or 1,000,000 entries.
+func BenchmarkTable(b *testing.B) {
+	n := 100_000
+	if *large {
+		n = 1_000_000
+	}
+	s := open(b, filepath.Join(b.TempDir(), "store"), boltstore.Options{})
+	defer s.Close()
+	fill(b, s, n)
+	var learners []identity.UserID
+	var reads int
+	b.ResetTimer()
+	for b.Loop() {
+		reads = 0
+		err := s.View(b.Context(), func(tx records.Tx) error {
+			learners = learners[:0]
+			return tx.Registers(records.RegisterPrefix{Kind: progressKind}, func(r records.Register) error {
+				if reads++; reads == 4000 {
+					return errStop
+				}
+				return nil
+			})
+		})
+		if err != errStop {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(reads), "cells")
+}
+
+// BenchmarkEvents reads the events of one learner.
+func BenchmarkEvents(b *testing.B) {
+	s := open(b, filepath.Join(b.TempDir(), "store"), boltstore.Options{})
+	defer s.Close()
+	fill(b, s, 100_000)
+	_, _, env := mixed(rand.New(rand.NewPCG(1, 1)), 1)
+	found := 0
+	for b.Loop() {
+		found = 0
+		err := s.View(b.Context(), func(tx records.Tx) error {
+			return tx.Events(env.Learner, identity.LaneDetail, func(records.Slot, records.Entry) error { found++; return nil })
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(found), "events")
+}
+
+// BenchmarkCommit is what a live record costs: one entry, its segment and its
+// branch.
+func BenchmarkCommit(b *testing.B) {
+	s := open(b, filepath.Join(b.TempDir(), "store"), boltstore.Options{})
+	defer s.Close()
+	fill(b, s, 20_000)
+	random := rand.New(rand.NewPCG(2, 2))
+	i := 20_000
+	for b.Loop() {
+		_, e, env := mixed(random, i)
+		i++
+		e.Counter = uint64(i + 1)
+		err := s.Update(b.Context(), func(tx records.WriteTx) error {
+			if err := tx.Put(1, e, env); err != nil {
+				return err
+			}
+			return tx.SetSegment(1, records.Segment{First: 1})
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkOpen opens a store of 1,000,000 entries; it needs -large.
+func BenchmarkOpen(b *testing.B) {
+	if !*large {
+		b.Skip("needs -large: filling the store takes a while")
+	}
+	path := filepath.Join(b.TempDir(), "store")
+	s := open(b, path, boltstore.Options{})
+	fill(b, s, 1_000_000)
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		s := open(b, path, boltstore.Options{})
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,102 @@
+package boltstore
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/classmesh/classmesh/records"
+)
+
+// Check has bbolt check every page of the file and calls report with each
+// problem as it is found. It returns records.ErrDamaged if there was any.
+// Updates wait meanwhile; ctx counts until the check begins.
+func (s *Store) Check(ctx context.Context, report func(problem error)) error {
+	release, err := s.lock(ctx)
+	if err != nil {
+		return fmt.Errorf("check store: %w", err)
+	}
+	defer release()
+	problems := 0
+	err = guard(new(bool), func() error {
+		tx, err := s.db.Begin(false)
+		if err != nil {
+			return mapError(err)
+		}
+		defer tx.Rollback()
+		for problem := range tx.Check() {
+			problems++
+			report(mapError(problem))
+		}
+		return nil
+	})
+	if err == nil && problems > 0 {
+		err = fmt.Errorf("%d problems; %s: %w", problems, advice, records.ErrDamaged)
+	}
+	if err != nil {
+		return fmt.Errorf("check store: %w", err)
+	}
+	return nil
+}
+
+// Backup writes the store as of now to w, as a file that Open opens. Updates
+// go on meanwhile, but the space that they free is not used again before it
+// ends: don't let a slow network be w. Who restores a backup begins a new
+// incarnation.
+func (s *Store) Backup(ctx context.Context, w io.Writer) error {
+	if err := s.usable(ctx); err != nil {
+		return fmt.Errorf("back up store: %w", err)
+	}
+	return guard(new(bool), func() error {
+		tx, err := s.db.Begin(false)
+		if err != nil {
+			return fmt.Errorf("back up store: %w", mapError(err))
+		}
+		defer tx.Rollback()
+		if _, err := tx.WriteTo(w); err != nil {
+			return fmt.Errorf("back up store: %w", mapError(err))
+		}
+		return nil
+	})
+}
+
+// compactBytes is how much of the copy is committed at once by Compact.
+const compactBytes = 8 << 20
+
+// Compact writes the store as of now, without unused space, to a new file at
+// path, which must not exist. What is written meanwhile is not in it: who
+// wants to go on with the new file must keep others from writing, then close
+// this store and put the new file in its place.
+func (s *Store) Compact(ctx context.Context, path string) error {
+	if err := s.usable(ctx); err != nil {
+		return fmt.Errorf("compact store: %w", err)
+	}
+	err := guard(new(true), func() error {
+		return create(path, func(db *bolt.DB) error { return bolt.Compact(db, s.db, compactBytes) })
+	})
+	if err != nil {
+		return fmt.Errorf("compact store into %s: %w", path, err)
+	}
+	return nil
+}
+
+// Stats says how large a store is and how it is used.
+type Stats struct {
+	Bytes     int64 // of the file that are in use or were before
+	FreeBytes int64 // of these, what Updates fill before the file grows
+	Views     int   // running now
+}
+
+// Stats returns the numbers as of the last transaction that ended.
+func (s *Store) Stats() (Stats, error) {
+	tx, err := s.db.Begin(false)
+	if err != nil {
+		return Stats{}, fmt.Errorf("measure store: %w", mapError(err))
+	}
+	size, page := tx.Size(), int64(s.db.Info().PageSize)
+	tx.Rollback()
+	st := s.db.Stats()
+	return Stats{Bytes: size, FreeBytes: int64(st.FreePageN+st.PendingPageN) * page, Views: st.OpenTxN}, nil
+}
