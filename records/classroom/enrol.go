@@ -1,0 +1,411 @@
+package classroom
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
+)
+
+// NewUser is somebody to be added.
+type NewUser struct {
+	Name     string
+	Username string
+	Password string // of staff and learners alike; empty: cannot sign in yet
+	Language string
+	Role     Role
+	Groups   []GroupID
+}
+
+// checkText reports whether s can be shown as one line.
+func checkText(what, s string, maxBytes int) error {
+	switch {
+	case strings.TrimSpace(s) == "":
+		return fmt.Errorf("the %s is empty: %w", what, ErrInput)
+	case len(s) > maxBytes:
+		return fmt.Errorf("the %s is longer than %d bytes: %w", what, maxBytes, ErrInput)
+	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
+		return fmt.Errorf("the %s has characters that are no text: %w", what, ErrInput)
+	}
+	return nil
+}
+
+// AddUser adds a person and returns the new ID. Actor is who does it, or
+// zero. To add staff is for devices that administrate: [ErrNotAdministrates].
+func AddUser(ctx context.Context, r *records.Replica, g *Gate, actor identity.UserID, u NewUser) (id identity.UserID, err error) {
+	hash := PasswordHash("")
+	if u.Password != "" {
+		if hash, err = g.Hash(ctx, u.Password); err != nil {
+			return id, fmt.Errorf("add user: %w", err)
+		}
+	}
+	err = write(ctx, r, actor, "add user", func(w *writer) error {
+		id, err = w.addUser(&u, hash)
+		return err
+	})
+	return id, err
+}
+
+func (w *writer) addUser(u *NewUser, hash PasswordHash) (id identity.UserID, err error) {
+	if u.Role.IsStaff() {
+		if err := mayAuthor(w.Roster(), w.replica.Device(), KindRole); err != nil {
+			return id, err
+		}
+	}
+	if err := checkText("name", u.Name, MaxNameBytes); err != nil {
+		return id, err
+	}
+	if err := checkText("user name", u.Username, MaxUsernameBytes); err != nil {
+		return id, err
+	}
+	if err := w.newID(id[:]); err != nil {
+		return id, err
+	}
+	var body User
+	body.Name.set(w.Clock(), strings.TrimSpace(u.Name))
+	body.Username.set(w.Clock(), strings.TrimSpace(u.Username))
+	if u.Language != "" {
+		body.Language.set(w.Clock(), u.Language)
+	}
+	if err := w.put(records.RegisterKey{Kind: KindUser, Learner: id}, &body); err != nil {
+		return id, err
+	}
+	if u.Role.IsStaff() {
+		if err := w.setRole(id, u.Role); err != nil {
+			return id, err
+		}
+	}
+	if hash != "" {
+		if err := w.setPassword(id, u.Role, hash); err != nil {
+			return id, err
+		}
+	}
+	for _, group := range u.Groups {
+		if err := w.addMembership(id, group); err != nil {
+			return id, err
+		}
+	}
+	return id, nil
+}
+
+// UserEdit says what to change about a user; nil leaves a field alone.
+type UserEdit struct {
+	Name, Username, Language, Notes *string
+}
+
+// EditUser changes a user's data. What is as asked already is not written.
+func EditUser(ctx context.Context, r *records.Replica, actor, user identity.UserID, e UserEdit) error {
+	return write(ctx, r, actor, "edit user", func(w *writer) error { return w.editUser(user, e) })
+}
+
+func (w *writer) editUser(user identity.UserID, e UserEdit) error {
+	var state UserState
+	p := records.RegisterPrefix{Kind: KindUser, Learner: &user}
+	if err := scan(&w.View, p, func(_ *records.RegisterRow, v Version[User]) { state.add(&v) }); err != nil {
+		return err
+	}
+	if !state.Username.IsSet() {
+		return fmt.Errorf("%v: %w", user, ErrUnknown)
+	}
+	if e.Name != nil {
+		if err := checkText("name", *e.Name, MaxNameBytes); err != nil {
+			return err
+		}
+	}
+	if e.Username != nil {
+		if err := checkText("user name", *e.Username, MaxUsernameBytes); err != nil {
+			return err
+		}
+	}
+	key := records.RegisterKey{Kind: KindUser, Learner: user}
+	body, _, err := own[User](w, key)
+	if err != nil {
+		return err
+	}
+	changed := false
+	change := func(s *Setting[string], now Latest[string], to *string) {
+		if to != nil && strings.TrimSpace(*to) != now.Value() {
+			s.set(w.Clock(), strings.TrimSpace(*to))
+			changed = true
+		}
+	}
+	change(&body.Name, state.Name, e.Name)
+	change(&body.Username, state.Username, e.Username)
+	change(&body.Language, state.Language, e.Language)
+	change(&body.Notes, state.Notes, e.Notes)
+	if !changed {
+		return nil
+	}
+	return w.put(key, &body)
+}
+
+// SetPassword sets how a user signs in. Of staff, it is the StaffSecret, which
+// is for devices that administrate: [ErrNotAdministrates].
+func SetPassword(ctx context.Context, r *records.Replica, g *Gate, actor, user identity.UserID, password string) error {
+	hash, err := g.Hash(ctx, password)
+	if err != nil {
+		return fmt.Errorf("set password: %w", err)
+	}
+	return write(ctx, r, actor, "set password", func(w *writer) error {
+		if err := w.mustKnow(UserTarget(user)); err != nil {
+			return err
+		}
+		roles, err := readRoles(&w.View)
+		if err != nil {
+			return err
+		}
+		return w.setPassword(user, roles[user], hash)
+	})
+}
+
+func (w *writer) setPassword(user identity.UserID, role Role, hash PasswordHash) error {
+	key := records.RegisterKey{Kind: secretKind(role), Learner: user}
+	body, _, err := own[Secret](w, key)
+	if err != nil {
+		return err
+	}
+	body.Password.set(w.Clock(), hash)
+	return w.put(key, &body)
+}
+
+// SetRole gives a user a role in the whole zone; RoleLearner takes it back.
+// It is for devices that administrate: [ErrNotAdministrates]. Who becomes
+// staff needs a new password, because the secret of a learner does not count
+// for staff.
+func SetRole(ctx context.Context, r *records.Replica, actor, user identity.UserID, role Role) error {
+	return write(ctx, r, actor, "set role", func(w *writer) error {
+		if err := w.mustKnow(UserTarget(user)); err != nil {
+			return err
+		}
+		return w.setRole(user, role)
+	})
+}
+
+func (w *writer) setRole(user identity.UserID, role Role) error {
+	if role > RoleAdministrator {
+		return fmt.Errorf("%v: %w", role, ErrRole)
+	}
+	key := records.RegisterKey{Kind: KindRole, Learner: user}
+	var now Latest[Role]
+	err := scan(&w.View, exactly(&key), func(_ *records.RegisterRow, v Version[RoleGrant]) {
+		now = now.with(Written[Role]{v.Body.Role, v.Source})
+	})
+	if err != nil || now.Value() == role {
+		return err
+	}
+	body, _, err := own[RoleGrant](w, key)
+	if err != nil {
+		return err
+	}
+	body.Role.set(w.Clock(), role)
+	return w.put(key, &body)
+}
+
+// mustKnow reports a target that no log speaks of as [ErrUnknown].
+func (w *writer) mustKnow(targets ...Target) error {
+	for _, t := range targets {
+		known := false
+		err := w.Registers(exactly(&t.key), func(records.RegisterRow) error { known = true; return nil })
+		if err != nil {
+			return err
+		}
+		if !known {
+			name, _ := KindName(t.key.Kind)
+			return fmt.Errorf("there is no such %s: %w", name, ErrUnknown)
+		}
+	}
+	return nil
+}
+
+// exactly selects one register in all logs.
+func exactly(k *records.RegisterKey) records.RegisterPrefix {
+	return records.RegisterPrefix{Kind: k.Kind, Learner: &k.Learner, Key: &k.Key}
+}
+
+// AddGroup adds a class or another group and returns the new ID.
+func AddGroup(ctx context.Context, r *records.Replica, actor identity.UserID, name, description string) (id GroupID, err error) {
+	err = write(ctx, r, actor, "add group", func(w *writer) error {
+		id, err = w.addGroup(name, description)
+		return err
+	})
+	return id, err
+}
+
+func (w *writer) addGroup(name, description string) (id GroupID, err error) {
+	if err := checkText("name", name, MaxNameBytes); err != nil {
+		return id, err
+	}
+	if err := w.newID(id[:]); err != nil {
+		return id, err
+	}
+	var body Group
+	body.Name.set(w.Clock(), strings.TrimSpace(name))
+	if description != "" {
+		body.Description.set(w.Clock(), description)
+	}
+	return id, w.put(records.RegisterKey{Kind: KindGroup, Key: string(id[:])}, &body)
+}
+
+// RenameGroup changes a group's name.
+func RenameGroup(ctx context.Context, r *records.Replica, actor identity.UserID, group GroupID, name string) error {
+	return write(ctx, r, actor, "rename group", func(w *writer) error {
+		if err := checkText("name", name, MaxNameBytes); err != nil {
+			return err
+		}
+		if err := w.mustKnow(GroupTarget(group)); err != nil {
+			return err
+		}
+		key := records.RegisterKey{Kind: KindGroup, Key: string(group[:])}
+		body, _, err := own[Group](w, key)
+		if err != nil {
+			return err
+		}
+		body.Name.set(w.Clock(), strings.TrimSpace(name))
+		return w.put(key, &body)
+	})
+}
+
+// AddMembership puts a user into a group.
+func AddMembership(ctx context.Context, r *records.Replica, actor, user identity.UserID, group GroupID) error {
+	return write(ctx, r, actor, "add to group", func(w *writer) error {
+		if err := w.mustKnow(UserTarget(user), GroupTarget(group)); err != nil {
+			return err
+		}
+		return w.addMembership(user, group)
+	})
+}
+
+// RemoveMembership takes a user out of a group. Somebody who puts the user
+// into it at the same time on another device wins.
+func RemoveMembership(ctx context.Context, r *records.Replica, actor, user identity.UserID, group GroupID) error {
+	return write(ctx, r, actor, "remove from group", func(w *writer) error { return w.removeMembership(user, group) })
+}
+
+func (w *writer) addMembership(user identity.UserID, group GroupID) error {
+	key, now, body, err := w.membership(user, group)
+	if err != nil || now.Present() {
+		return err
+	}
+	body.Addition = true
+	return w.put(key, &body)
+}
+
+func (w *writer) removeMembership(user identity.UserID, group GroupID) error {
+	key, now, body, err := w.membership(user, group)
+	if err != nil || !now.Present() {
+		return err
+	}
+	body.Addition = false
+	body.Removed = tagsOf(mergeTags(tagMap(body.Removed), tagMap(now.Additions())))
+	return w.put(key, &body)
+}
+
+// membership returns how a membership stands, and this log's own version to
+// be written again.
+func (w *writer) membership(user identity.UserID, group GroupID) (key records.RegisterKey, now Presence, body Membership, err error) {
+	key = records.RegisterKey{Kind: KindMembership, Learner: user, Key: string(group[:])}
+	err = scan(&w.View, exactly(&key), func(_ *records.RegisterRow, v Version[Membership]) {
+		now = now.Merge(presence(&v))
+	})
+	if err != nil {
+		return key, now, body, err
+	}
+	body, register, err := own[Membership](w, key)
+	if o := register.Envelope.Origin; o != nil && body.Addition {
+		body.Added = tagsOf(mergeTags(tagMap(body.Added), map[identity.LogID]uint64{o.Log: o.Counter}))
+	}
+	return key, now, body, err
+}
+
+// Join says that two user IDs are one person, or takes it back.
+func Join(ctx context.Context, r *records.Replica, actor, a, b identity.UserID, joined bool, why string) error {
+	return write(ctx, r, actor, "join users", func(w *writer) error {
+		if err := w.mustKnow(UserTarget(a), UserTarget(b)); err != nil {
+			return err
+		}
+		roles, err := readRoles(&w.View)
+		switch {
+		case err != nil:
+			return err
+		case a == b:
+			return fmt.Errorf("both are %v: %w", a, ErrInput)
+		case roles[a].IsStaff() || roles[b].IsStaff():
+			return fmt.Errorf("teachers and administrators cannot be joined with anybody: %w", ErrInput)
+		}
+		e := edgeOf(a, b)
+		key := records.RegisterKey{Kind: KindAlias, Learner: e.smaller, Key: string(e.larger[:])}
+		body, _, err := own[Alias](w, key)
+		if err != nil {
+			return err
+		}
+		body.Revoked.set(w.Clock(), flagOf(!joined))
+		if why != "" {
+			body.Why.set(w.Clock(), why)
+		}
+		return w.put(key, &body)
+	})
+}
+
+// Hide hides something from the pages; nothing is lost, and [Unhide] undoes
+// it. A person is hidden under all of their IDs, and cannot sign in. To hide
+// staff is for devices that administrate: [ErrNotAdministrates].
+func Hide(ctx context.Context, r *records.Replica, actor identity.UserID, t Target, reason string) error {
+	return write(ctx, r, actor, "hide", func(w *writer) error { return w.setHidden(t, Yes, reason) })
+}
+
+// Unhide shows again what Hide hid.
+func Unhide(ctx context.Context, r *records.Replica, actor identity.UserID, t Target) error {
+	return write(ctx, r, actor, "unhide", func(w *writer) error { return w.setHidden(t, No, "") })
+}
+
+func (w *writer) setHidden(t Target, hidden Flag, reason string) error {
+	if err := w.mustKnow(t); err != nil {
+		return err
+	}
+	targets := []Target{t}
+	roles, err := readRoles(&w.View)
+	if err != nil {
+		return err
+	}
+	if t.key.Kind == KindUser {
+		ids, err := personOf(&w.View, t.key.Learner)
+		if err != nil {
+			return err
+		}
+		targets = targets[:0]
+		for _, id := range ids {
+			targets = append(targets, UserTarget(id))
+		}
+	}
+	if slices.ContainsFunc(targets, func(t Target) bool { return roles[t.key.Learner].IsStaff() }) {
+		if err := mayAuthor(w.Roster(), w.replica.Device(), KindRole); err != nil {
+			return err
+		}
+	}
+	now, err := readHidden(&w.View, roles)
+	if err != nil {
+		return err
+	}
+	for _, t := range targets {
+		if now[t] == (hidden == Yes) {
+			continue
+		}
+		body, _, err := own[Tombstone](w, t.tombstone())
+		if err != nil {
+			return err
+		}
+		body.Hidden.set(w.Clock(), hidden)
+		if reason != "" {
+			body.Reason.set(w.Clock(), reason)
+		}
+		if err := w.put(t.tombstone(), &body); err != nil {
+			return err
+		}
+	}
+	return nil
+}

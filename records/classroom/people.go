@@ -1,0 +1,296 @@
+package classroom
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/roster"
+)
+
+// Person is somebody with one or, joined by aliases, several user IDs.
+type Person struct {
+	ID       identity.UserID   `json:"id"`  // the smallest of IDs
+	IDs      []identity.UserID `json:"ids"` // ascending
+	Name     string            `json:"name"`
+	Username string            `json:"username"`
+	Language string            `json:"language"`
+	Role     Role              `json:"role"` // the highest of those given in any scope
+	Groups   []GroupID         `json:"groups"`
+	Hidden   bool              `json:"hidden"` // all IDs are
+	// Namesake: somebody else who is not hidden has the same username. Legal,
+	// because two devices may have given it, but to be shown to a teacher.
+	Namesake bool `json:"namesake"`
+}
+
+// Class is a group with the people in it.
+type Class struct {
+	ID          GroupID   `json:"id"`
+	Name        string    `json:"name"`
+	Description string    `json:"description"`
+	Hidden      bool      `json:"hidden"`
+	Members     []*Person `json:"-"` // who are not hidden, by name
+}
+
+// Roll is everybody in the zone, merged.
+type Roll struct {
+	People  []*Person // who are not hidden, by name
+	Classes []*Class  // that are not hidden, by name
+
+	byID     map[identity.UserID]*Person
+	classes  map[GroupID]*Class
+	accounts map[string][]account // by folded username
+}
+
+// account is one user ID to sign in with.
+type account struct {
+	id     identity.UserID
+	person *Person
+}
+
+// Person returns who has a user ID, hidden or not, or nil.
+func (r *Roll) Person(id identity.UserID) *Person { return r.byID[id] }
+
+// Class returns a group, hidden or not, or nil.
+func (r *Roll) Class(id GroupID) *Class { return r.classes[id] }
+
+// foldName gives the form in which usernames and names of classes are
+// compared.
+func foldName(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
+
+// People reads who is in the zone: one range scan for each kind.
+func People(v *records.View) (*Roll, error) {
+	users, err := mergeUsers(v)
+	if err != nil {
+		return nil, err
+	}
+	roles, err := readRoles(v)
+	if err != nil {
+		return nil, err
+	}
+	joined, err := readAliases(v, roles)
+	if err != nil {
+		return nil, err
+	}
+	hidden, err := readHidden(v, roles)
+	if err != nil {
+		return nil, err
+	}
+	r := &Roll{
+		byID:     make(map[identity.UserID]*Person, len(users)),
+		classes:  map[GroupID]*Class{},
+		accounts: make(map[string][]account, len(users)),
+	}
+	for id := range users {
+		if r.byID[id] == nil {
+			r.addPerson(id, joined[id], users, roles, hidden)
+		}
+	}
+	if err := r.readClasses(v, hidden); err != nil {
+		return nil, err
+	}
+	return r, r.readMembers(v)
+}
+
+// addPerson makes a person of the IDs joined to id, which have a user record.
+func (r *Roll) addPerson(id identity.UserID, joined []identity.UserID, users map[identity.UserID]*UserState, roles map[identity.UserID]Role, hidden map[Target]bool) {
+	p := &Person{ID: id, IDs: []identity.UserID{id}, Hidden: true}
+	if joined != nil {
+		p.ID, p.IDs = joined[0], joined
+	}
+	for _, id := range slices.Backward(p.IDs) {
+		r.byID[id] = p
+		u := users[id]
+		if u == nil {
+			continue
+		}
+		folded := foldName(u.Username.Value())
+		r.accounts[folded] = append(r.accounts[folded], account{id, p})
+		p.Role = max(p.Role, roles[id])
+		// Shown as under the smallest ID; as under a hidden one only if there
+		// is no other.
+		if isHidden := hidden[UserTarget(id)]; !isHidden || p.Hidden {
+			p.Hidden = isHidden
+			p.Name, p.Username, p.Language = u.Name.Value(), u.Username.Value(), u.Language.Value()
+		}
+	}
+	if !p.Hidden {
+		r.People = append(r.People, p)
+	}
+}
+
+func (r *Roll) readClasses(v *records.View, hidden map[Target]bool) error {
+	states := map[GroupID]*GroupState{}
+	err := scan(v, records.RegisterPrefix{Kind: KindGroup}, func(row *records.RegisterRow, ver Version[Group]) {
+		id, ok := groupOf(row.Key.Key)
+		if !ok {
+			return
+		}
+		if states[id] == nil {
+			states[id] = new(GroupState)
+		}
+		states[id].add(&ver)
+	})
+	for id, s := range states {
+		c := &Class{ID: id, Name: s.Name.Value(), Description: s.Description.Value(), Hidden: hidden[GroupTarget(id)]}
+		r.classes[id] = c
+		if !c.Hidden {
+			r.Classes = append(r.Classes, c)
+		}
+	}
+	slices.SortFunc(r.Classes, func(a, b *Class) int {
+		return cmp.Or(cmp.Compare(foldName(a.Name), foldName(b.Name)), slices.Compare(a.ID[:], b.ID[:]))
+	})
+	return err
+}
+
+func (r *Roll) readMembers(v *records.View) error {
+	memberships := map[membershipKey]Presence{}
+	err := scan(v, records.RegisterPrefix{Kind: KindMembership}, func(row *records.RegisterRow, ver Version[Membership]) {
+		if g, ok := groupOf(row.Key.Key); ok {
+			k := membershipKey{row.Key.Learner, g}
+			memberships[k] = memberships[k].Merge(presence(&ver))
+		}
+	})
+	for k, present := range memberships {
+		p, c := r.byID[k.user], r.classes[k.group]
+		if p == nil || c == nil || !present.Present() || slices.Contains(p.Groups, k.group) {
+			continue
+		}
+		p.Groups = append(p.Groups, k.group)
+		if !p.Hidden {
+			c.Members = append(c.Members, p)
+		}
+	}
+	for _, p := range r.byID {
+		slices.SortFunc(p.Groups, func(a, b GroupID) int { return slices.Compare(a[:], b[:]) })
+	}
+	r.sort()
+	return err
+}
+
+type membershipKey struct {
+	user  identity.UserID
+	group GroupID
+}
+
+// sort puts people into the order of their names, and marks namesakes.
+func (r *Roll) sort() {
+	folded := make(map[*Person]string, len(r.People))
+	for _, p := range r.People {
+		folded[p] = foldName(p.Name)
+	}
+	byName := func(a, b *Person) int { return cmp.Or(cmp.Compare(folded[a], folded[b]), a.ID.Compare(b.ID)) }
+	slices.SortFunc(r.People, byName)
+	for _, c := range r.Classes {
+		slices.SortFunc(c.Members, byName)
+	}
+	for _, accounts := range r.accounts {
+		slices.SortFunc(accounts, func(a, b account) int { return a.id.Compare(b.id) })
+		shown := slices.DeleteFunc(slices.Clone(accounts), func(a account) bool { return a.person.Hidden })
+		for _, a := range shown {
+			if slices.ContainsFunc(shown, func(b account) bool { return b.person != a.person }) {
+				a.person.Namesake = true
+			}
+		}
+	}
+}
+
+// Learners returns the members of a class who have the role of learner.
+func (c *Class) Learners() []*Person {
+	return slices.DeleteFunc(slices.Clone(c.Members), func(p *Person) bool { return p.Role.IsStaff() })
+}
+
+func mergeUsers(v *records.View) (map[identity.UserID]*UserState, error) {
+	users := map[identity.UserID]*UserState{}
+	err := scan(v, records.RegisterPrefix{Kind: KindUser}, func(row *records.RegisterRow, ver Version[User]) {
+		u := users[row.Key.Learner]
+		if u == nil {
+			u = new(UserState)
+			users[row.Key.Learner] = u
+		}
+		u.add(&ver)
+	})
+	return users, err
+}
+
+// readRoles returns the highest role of everybody who was given one.
+func readRoles(v *records.View) (map[identity.UserID]Role, error) {
+	grants := map[records.RegisterKey]Latest[Role]{}
+	err := scan(v, records.RegisterPrefix{Kind: KindRole}, func(row *records.RegisterRow, ver Version[RoleGrant]) {
+		grants[row.Key] = grants[row.Key].with(Written[Role]{ver.Body.Role, ver.Source})
+	})
+	roles := map[identity.UserID]Role{}
+	for k, l := range grants {
+		if role := l.Value(); role.IsStaff() {
+			roles[k.Learner] = max(roles[k.Learner], role)
+		}
+	}
+	return roles, err
+}
+
+// readAliases returns the IDs that belong together. Staff are never joined to
+// anybody: a device that may write aliases, but not roles, must not be able to
+// make one person of a learner and a teacher.
+func readAliases(v *records.View, roles map[identity.UserID]Role) (map[identity.UserID][]identity.UserID, error) {
+	revoked := map[edge]Latest[Flag]{}
+	err := scan(v, records.RegisterPrefix{Kind: KindAlias}, func(row *records.RegisterRow, ver Version[Alias]) {
+		var other identity.UserID
+		if len(row.Key.Key) != len(other) {
+			return
+		}
+		copy(other[:], row.Key.Key)
+		e := edgeOf(row.Key.Learner, other)
+		revoked[e] = revoked[e].with(Written[Flag]{ver.Body.Revoked, ver.Source})
+	})
+	var edges []edge
+	for e, l := range revoked {
+		if l.IsSet() && l.Value() == No && !roles[e.smaller].IsStaff() && !roles[e.larger].IsStaff() {
+			edges = append(edges, e)
+		}
+	}
+	return components(edges), err
+}
+
+// personOf returns all IDs of the person who has one, ascending.
+func personOf(v *records.View, id identity.UserID) ([]identity.UserID, error) {
+	aliased := false
+	err := v.Registers(records.RegisterPrefix{Kind: KindAlias}, func(records.RegisterRow) error {
+		aliased = true
+		return nil
+	})
+	if err != nil || !aliased {
+		return []identity.UserID{id}, err
+	}
+	roles, err := readRoles(v)
+	if err != nil {
+		return nil, err
+	}
+	joined, err := readAliases(v, roles)
+	if ids := joined[id]; ids != nil {
+		return ids, err
+	}
+	return []identity.UserID{id}, err
+}
+
+// readHidden returns what is hidden. Of staff only tombstones count that a
+// device wrote which administrates: no other can shut a teacher out.
+func readHidden(v *records.View, roles map[identity.UserID]Role) (map[Target]bool, error) {
+	states := map[Target]Latest[Flag]{}
+	err := scan(v, records.RegisterPrefix{Kind: KindTombstone}, func(row *records.RegisterRow, ver Version[Tombstone]) {
+		t, ok := targetOf(row.Key)
+		if !ok || roles[row.Key.Learner].IsStaff() && !v.Roster().MayAuthor(row.Device, roster.ClassAdministrates) {
+			return
+		}
+		states[t] = states[t].with(Written[Flag]{ver.Body.Hidden, ver.Source})
+	})
+	hidden := make(map[Target]bool, len(states))
+	for t, l := range states {
+		if l.Value() != No {
+			hidden[t] = true
+		}
+	}
+	return hidden, err
+}

@@ -1,0 +1,327 @@
+package classroom_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/classroom"
+	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/message"
+	"github.com/classmesh/classmesh/records/roster"
+)
+
+var nobody identity.UserID
+
+func names(people []*classroom.Person) (list []string) {
+	for _, p := range people {
+		list = append(list, p.Name)
+	}
+	return list
+}
+
+func (z *zone) group(device int, name string) classroom.GroupID {
+	z.t.Helper()
+	id, err := classroom.AddGroup(z.t.Context(), z.devices[device], nobody, name, "")
+	if err != nil {
+		z.t.Fatal(err)
+	}
+	return id
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPeople(t *testing.T) {
+	z := newZone(t, roster.RoleAdministrates)
+	class := z.group(0, "3A")
+	ada := z.add(0, "ada", classroom.RoleLearner, class)
+	z.add(0, "Zoe", classroom.RoleLearner, class)
+	bob := z.add(0, "Bob", classroom.RoleLearner, class)
+	z.add(0, "Tess", classroom.RoleTeacher, class)
+	r := z.people(0)
+	if d := cmp.Diff([]string{"ada", "Bob", "Tess", "Zoe"}, names(r.People)); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"ada", "Bob", "Zoe"}, names(r.Class(class).Learners())); d != "" {
+		t.Error(d)
+	}
+	name := "Ada"
+	ok(t, classroom.EditUser(t.Context(), z.devices[0], nobody, ada, classroom.UserEdit{Name: &name}))
+	ok(t, classroom.RemoveMembership(t.Context(), z.devices[0], nobody, bob, class))
+	ok(t, classroom.RenameGroup(t.Context(), z.devices[0], nobody, class, "3B"))
+	r = z.people(0)
+	if d := cmp.Diff([]string{"Ada", "Zoe"}, names(r.Class(class).Learners())); d != "" || r.Class(class).Name != "3B" {
+		t.Errorf("class %q: %s", r.Class(class).Name, d)
+	}
+	ok(t, classroom.AddMembership(t.Context(), z.devices[0], nobody, bob, class))
+	if !slices.Contains(z.people(0).Person(bob).Groups, class) {
+		t.Error("absent after having been added again")
+	}
+}
+
+func TestMembershipOnTwoDevices(t *testing.T) {
+	z := newZone(t, roster.RoleClassroom, roster.RoleClassroom)
+	class := z.group(0, "3A")
+	ada := z.add(0, "Ada", classroom.RoleLearner, class)
+	z.pull(1, 0)
+	// Device 1 removes what it sees, while device 0 removes and adds again.
+	ok(t, classroom.RemoveMembership(t.Context(), z.devices[1], nobody, ada, class))
+	ok(t, classroom.RemoveMembership(t.Context(), z.devices[0], nobody, ada, class))
+	ok(t, classroom.AddMembership(t.Context(), z.devices[0], nobody, ada, class))
+	z.pull(0, 1)
+	z.pull(1, 0)
+	for device := range 2 {
+		if len(z.people(device).Person(ada).Groups) != 1 {
+			t.Errorf("on device %d the removal won over an addition it had not seen", device)
+		}
+	}
+	ok(t, classroom.RemoveMembership(t.Context(), z.devices[1], nobody, ada, class))
+	z.pull(0, 1)
+	if len(z.people(0).Person(ada).Groups) != 0 {
+		t.Error("still present after a removal that saw all additions")
+	}
+}
+
+func TestHideAndUnhide(t *testing.T) {
+	z := newZone(t, roster.RoleClassroom)
+	class := z.group(0, "3A")
+	ada := z.add(0, "Ada", classroom.RoleLearner, class)
+	for range 2 { // delete, create, delete again
+		ok(t, classroom.Hide(t.Context(), z.devices[0], nobody, classroom.UserTarget(ada), "left"))
+		r := z.people(0)
+		if len(r.People) != 0 || len(r.Class(class).Members) != 0 || !r.Person(ada).Hidden {
+			t.Error("hidden, and still shown")
+		}
+		ok(t, classroom.Unhide(t.Context(), z.devices[0], nobody, classroom.UserTarget(ada)))
+		if len(z.people(0).People) != 1 {
+			t.Error("not shown again")
+		}
+	}
+	ok(t, classroom.Hide(t.Context(), z.devices[0], nobody, classroom.GroupTarget(class), ""))
+	if len(z.people(0).Classes) != 0 {
+		t.Error("a hidden class is shown")
+	}
+	err := classroom.Hide(t.Context(), z.devices[0], nobody, classroom.UserTarget(identity.UserID{9}), "")
+	if !errors.Is(err, classroom.ErrUnknown) {
+		t.Errorf("hiding nobody: %v", err)
+	}
+}
+
+func TestJoinedUsers(t *testing.T) {
+	z := newZone(t, roster.RoleClassroom, roster.RoleClassroom)
+	one, two := z.add(0, "Ada", classroom.RoleLearner), z.add(1, "Ada", classroom.RoleLearner)
+	z.pull(0, 1)
+	if r := z.people(0); len(r.People) != 2 || !r.People[0].Namesake || !r.People[1].Namesake {
+		t.Errorf("two people with one username: %v", names(r.People))
+	}
+	for range 5 {
+		z.answer(0, one, "ex", true)
+		z.answer(0, two, "ex", true)
+	}
+	ok(t, classroom.Join(t.Context(), z.devices[0], nobody, one, two, true, "one child"))
+	r := z.people(0)
+	if len(r.People) != 1 || r.People[0].Namesake || len(r.People[0].IDs) != 2 || r.Person(one) != r.Person(two) {
+		t.Errorf("joined: %v", names(r.People))
+	}
+	if e := z.progress(0, two).Exercises[0]; e.Attempts != 10 || e.Points != 8*13 || len(e.Recent) != 10 {
+		t.Errorf("joined progress %+v", e)
+	}
+	ok(t, classroom.Join(t.Context(), z.devices[0], nobody, two, one, false, ""))
+	if e := z.progress(0, two).Exercises[0]; e.Attempts != 5 || len(z.people(0).People) != 2 {
+		t.Errorf("parted again: %+v", e)
+	}
+}
+
+// TestStaffAreSafeFromClassroomDevices: a stolen device of a classroom can
+// neither promote anybody nor get at a teacher's account.
+func TestStaffAreSafeFromClassroomDevices(t *testing.T) {
+	z := newZone(t, roster.RoleAdministrates, roster.RoleClassroom, roster.RolePlain)
+	ctx := t.Context()
+	admin, classroomDevice, plain := z.devices[0], z.devices[1], z.devices[2]
+	tess, err := classroom.AddUser(ctx, admin, z.gate, nobody, classroom.NewUser{Name: "Tess", Username: "tess", Password: "secret", Role: classroom.RoleTeacher})
+	ok(t, err)
+	ada := z.add(0, "Ada", classroom.RoleLearner)
+	z.pull(1, 0)
+	z.pull(2, 0)
+	refused := func(what string, err, want error) {
+		t.Helper()
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	_, err = classroom.AddUser(ctx, classroomDevice, z.gate, nobody, classroom.NewUser{Name: "X", Username: "x", Role: classroom.RoleTeacher})
+	refused("add a teacher", err, classroom.ErrNotAdministrates)
+	refused("promote", classroom.SetRole(ctx, classroomDevice, nobody, ada, classroom.RoleAdministrator), classroom.ErrNotAdministrates)
+	refused("set a teacher's password", classroom.SetPassword(ctx, classroomDevice, z.gate, nobody, tess, "mine"), classroom.ErrNotAdministrates)
+	refused("hide a teacher", classroom.Hide(ctx, classroomDevice, nobody, classroom.UserTarget(tess), ""), classroom.ErrNotAdministrates)
+	refused("join a teacher", classroom.Join(ctx, classroomDevice, nobody, tess, ada, true, ""), classroom.ErrInput)
+	_, err = classroom.AddGroup(ctx, plain, nobody, "3A", "")
+	refused("a group by a plain device", err, classroom.ErrNotClassroom)
+
+	// What a device says that does not keep to the commands.
+	forge := func(rec records.Record, body message.Message) {
+		t.Helper()
+		rec.Register, rec.Body = true, message.Append(nil, body)
+		ok(t, classroomDevice.Write(ctx, func(d *records.Draft) error { _, err := d.Put(rec); return err }))
+	}
+	hash, err := z.gate.Hash(ctx, "mine")
+	ok(t, err)
+	const late = records.Clock(1 << 30)
+	forge(records.Record{Kind: classroom.KindLearnerSecret, Learner: tess}, &classroom.Secret{Password: classroom.Setting[classroom.PasswordHash]{Clock: late, Value: hash}})
+	forge(records.Record{Kind: classroom.KindStaffSecret, Learner: tess}, &classroom.Secret{Password: classroom.Setting[classroom.PasswordHash]{Clock: late, Value: hash}})
+	forge(records.Record{Kind: classroom.KindRole, Learner: ada}, &classroom.RoleGrant{Role: classroom.Setting[classroom.Role]{Clock: late, Value: classroom.RoleAdministrator}})
+	kind := classroom.KindUser
+	forge(records.Record{Kind: classroom.KindTombstone, Learner: tess, Key: []byte{byte(kind >> 8), byte(kind)}},
+		&classroom.Tombstone{Hidden: classroom.Setting[classroom.Flag]{Clock: late, Value: classroom.Yes}})
+	small, large := ada, tess
+	if small.Compare(large) > 0 {
+		small, large = large, small
+	}
+	forge(records.Record{Kind: classroom.KindAlias, Learner: small, Key: large[:]}, &classroom.Alias{Revoked: classroom.Setting[classroom.Flag]{Clock: late}})
+	z.pull(0, 1)
+	for device := range 2 {
+		r := z.people(device)
+		if r.Person(ada).Role != classroom.RoleLearner || r.Person(tess).Role != classroom.RoleTeacher || r.Person(tess).Hidden || r.Person(ada) == r.Person(tess) {
+			t.Errorf("device %d: Ada %+v, Tess %+v", device, r.Person(ada), r.Person(tess))
+		}
+		if _, err := z.gate.Authenticate(ctx, z.devices[device], "tess", "mine"); !errors.Is(err, classroom.ErrSignIn) {
+			t.Errorf("device %d: signing in as a teacher with a forged secret: %v", device, err)
+		}
+		if p, err := z.gate.Authenticate(ctx, z.devices[device], "tess", "secret"); err != nil || p.ID != tess {
+			t.Errorf("device %d: the teacher is shut out: %v", device, err)
+		}
+	}
+}
+
+// TestFieldsOfLaterReleasesSurvive: editing a register keeps what this release
+// does not know of its own former version.
+func TestFieldsOfLaterReleasesSurvive(t *testing.T) {
+	z := newZone(t, roster.RoleClassroom)
+	id := identity.UserID{5}
+	body := append(message.Append(nil, &classroom.User{
+		Name:     classroom.Setting[string]{Clock: 1, Value: "Ada"},
+		Username: classroom.Setting[string]{Clock: 1, Value: "ada"},
+	}), later...)
+	progress := append(message.Append(nil, &classroom.ExerciseProgress{Attempts: 3}), later...)
+	ok(t, z.devices[0].Write(t.Context(), func(d *records.Draft) error {
+		_, err := d.Put(records.Record{Kind: classroom.KindUser, Register: true, Learner: id, Body: body})
+		if err == nil {
+			_, err = d.Put(records.Record{Kind: classroom.KindExerciseProgress, Register: true, Learner: id, Key: []byte("ex"), Body: progress})
+		}
+		return err
+	}))
+	name := "Ada L."
+	ok(t, classroom.EditUser(t.Context(), z.devices[0], nobody, id, classroom.UserEdit{Name: &name}))
+	if s := z.answer(0, id, "ex", true); s.Attempts.Total() != 4 {
+		t.Errorf("%d attempts", s.Attempts.Total())
+	}
+	for _, kind := range []records.Kind{classroom.KindUser, classroom.KindExerciseProgress} {
+		err := z.devices[0].Read(t.Context(), func(v *records.View) error {
+			return v.Registers(records.RegisterPrefix{Kind: kind}, func(row records.RegisterRow) error {
+				if row.Counter == 1 || !slices.Equal(row.Body[len(row.Body)-len(later):], later) {
+					t.Errorf("%v: version %d is %x", kind, row.Counter, row.Body)
+				}
+				return nil
+			})
+		})
+		ok(t, err)
+	}
+	if got := z.people(0).Person(id); got.Name != "Ada L." || got.Username != "ada" {
+		t.Errorf("edited: %+v", got)
+	}
+}
+
+// TestFormerIncarnation: a register published again for an earlier
+// incarnation is not counted on, but kept beside what is counted anew.
+func TestFormerIncarnation(t *testing.T) {
+	z := newZone(t, roster.RoleClassroom)
+	old := classroom.ExerciseProgress{Attempts: 6, Right: 6, Points: 78, Limit: 104, ClockSteps: []uint64{1, 1, 1, 1, 1, 1}, RightBits: 63}
+	ok(t, z.devices[0].Write(t.Context(), func(d *records.Draft) error {
+		_, err := d.Put(records.Record{
+			Kind: classroom.KindExerciseProgress, Register: true, Learner: pupil, Key: []byte("ex"), Body: message.Append(nil, &old),
+			Origin: &records.Origin{Log: identity.LogID{9}, Counter: 4},
+		})
+		return err
+	}))
+	z.answer(0, pupil, "ex", true)
+	s := z.answer(0, pupil, "ex", true)
+	if s.Attempts.Total() != 8 || !s.Complete() || s.Points() != 104 {
+		t.Errorf("6 former and 2 new answers: %d attempts, %d points", s.Attempts.Total(), s.Points())
+	}
+	if d := cmp.Diff(s.Summary("ex"), z.progress(0, pupil).Exercises[0]); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestEditsDoNotOverwriteEachOther: an edit of one field leaves the others to
+// whoever set them, and writing what is so already writes nothing.
+func TestEditsDoNotOverwriteEachOther(t *testing.T) {
+	z := newZone(t, roster.RoleClassroom, roster.RoleClassroom)
+	ada := z.add(0, "Ada", classroom.RoleLearner)
+	z.pull(1, 0)
+	name, notes, same := "Ada Lovelace", "sits in front", "Ada"
+	ok(t, classroom.EditUser(t.Context(), z.devices[0], nobody, ada, classroom.UserEdit{Name: &name}))
+	ok(t, classroom.EditUser(t.Context(), z.devices[1], nobody, ada, classroom.UserEdit{Notes: &notes, Name: &same}))
+	z.pull(1, 0)
+	z.pull(0, 1)
+	for device := range 2 {
+		if p := z.people(device).Person(ada); p.Name != name {
+			t.Errorf("device %d: %q", device, p.Name)
+		}
+	}
+	before := z.devices[0].State().Rows
+	ok(t, classroom.EditUser(t.Context(), z.devices[0], nobody, ada, classroom.UserEdit{Name: &name}))
+	if d := cmp.Diff(before, z.devices[0].State().Rows); d != "" {
+		t.Errorf("writing what is so already: %s", d)
+	}
+}
+
+func TestClassTable(t *testing.T) {
+	z := newZone(t, roster.RoleAdministrates, roster.RolePlain)
+	class := z.group(0, "3A")
+	ada, bob := z.add(0, "Ada", classroom.RoleLearner, class), z.add(0, "Bob", classroom.RoleLearner, class)
+	z.add(0, "Tess", classroom.RoleTeacher, class)
+	z.add(0, "Eve", classroom.RoleLearner)
+	for range 8 {
+		z.answer(0, ada, "ex", true)
+	}
+	z.watch(0, ada, "film", 0, 50)
+	z.pull(1, 0)
+	for range 21 {
+		z.answer(1, bob, "ex", false)
+	}
+	z.pull(0, 1)
+	table := read(z, 0, func(v *records.View) (*classroom.Table, error) {
+		return classroom.ClassTable(v, class, []string{"ex", "film", "none"})
+	})
+	if len(table.Rows) != 2 || table.Rows[0].Person.ID != ada || table.Rows[1].Person.ID != bob {
+		t.Fatalf("rows %+v", table.Rows)
+	}
+	want := [][]classroom.Cell{
+		{{Status: classroom.StatusComplete, Points: 104, Attempts: 8}, {Status: classroom.StatusInProgress, Points: 375}, {}},
+		{{Status: classroom.StatusStruggling, Attempts: 21}, {}, {}},
+	}
+	for i, row := range table.Rows {
+		if d := cmp.Diff(want[i], row.Cells); d != "" {
+			t.Error(d)
+		}
+		if d := cmp.Diff(z.progress(0, row.Person.ID).Totals, row.Totals); d != "" {
+			t.Errorf("table and progress disagree: %s", d)
+		}
+	}
+	err := z.devices[0].Read(t.Context(), func(v *records.View) error {
+		_, err := classroom.ClassTable(v, classroom.GroupID{1}, nil)
+		return err
+	})
+	if !errors.Is(err, classroom.ErrUnknown) {
+		t.Errorf("table of no group: %v", err)
+	}
+}

@@ -1,0 +1,129 @@
+package classroom
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
+)
+
+// Table is a class × content table.
+type Table struct {
+	Class    *Class   `json:"class"`
+	Contents []string `json:"contents"` // the columns
+	Rows     []Row    `json:"rows"`     // learners, by name
+}
+
+// Row is one learner's row of a table.
+type Row struct {
+	Person *Person `json:"person"`
+	Totals Totals  `json:"totals"` // over all contents, not only those of the table
+	Cells  []Cell  `json:"cells"`  // one for each content
+}
+
+// Cell is one learner's progress in one content.
+type Cell struct {
+	Status   Status `json:"status"`
+	Points   uint64 `json:"points"`
+	Attempts uint64 `json:"attempts"` // of an exercise
+}
+
+// ClassTable reads the table of a group's learners and some contents, given
+// by the IDs of videos and exercises. Beside who is in the zone it reads, for
+// each learner, one range of each kind in the lane progress. A group that is
+// not known or hidden is [ErrUnknown].
+func ClassTable(v *records.View, group GroupID, contents []string) (*Table, error) {
+	roll, err := People(v)
+	if err != nil {
+		return nil, fmt.Errorf("read class table: %w", err)
+	}
+	class := roll.Class(group)
+	if class == nil || class.Hidden {
+		return nil, fmt.Errorf("read class table of %v: %w", group, ErrUnknown)
+	}
+	t := &Table{Class: class, Contents: contents, Rows: []Row{}}
+	for _, p := range class.Learners() {
+		w, err := readWork(v, p.IDs)
+		if err != nil {
+			return nil, fmt.Errorf("read class table: %w", err)
+		}
+		row := Row{Person: p, Totals: w.totals(), Cells: make([]Cell, len(contents))}
+		for i, id := range contents {
+			row.Cells[i] = w.cell(id)
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t, nil
+}
+
+func (w *work) cell(content string) Cell {
+	if s := w.exercises[content]; s != nil {
+		return Cell{s.Status(), s.Points(), s.Attempts.Total()}
+	}
+	if s := w.videos[content]; s != nil {
+		return Cell{s.Status(), s.Points(), 0}
+	}
+	return Cell{}
+}
+
+// AttemptRow is one attempt, for a teacher who wants to see what was answered.
+type AttemptRow struct {
+	Attempt
+	Device  identity.DeviceID   // where it was answered
+	Clock   records.Clock       // orders attempts
+	At      int64               // milliseconds since 1970, by the device's clock
+	Quality records.TimeQuality // how far At can be trusted
+}
+
+// Attempts reads a person's attempts at an exercise, as far as this replica
+// has the lane detail, oldest first. An attempt that was published again by a
+// later incarnation is there once.
+func Attempts(v *records.View, learner identity.UserID, exercise string) ([]AttemptRow, error) {
+	person, err := personOf(v, learner)
+	if err != nil {
+		return nil, fmt.Errorf("read attempts: %w", err)
+	}
+	type place struct {
+		log     identity.LogID
+		counter uint64
+		body    string // tells branches of a fork apart
+	}
+	type placedRow struct {
+		AttemptRow
+		place
+	}
+	var rows []placedRow
+	seen := map[place]bool{}
+	for _, id := range person {
+		err := v.Events(id, KindAttempt.Lane(), func(row records.EventRow) error {
+			r := placedRow{
+				AttemptRow{Device: row.Device, Clock: row.Envelope.Clock, At: row.Envelope.Wall, Quality: row.Envelope.Quality},
+				place{row.Log, row.Counter, string(row.Body)},
+			}
+			if row.Envelope.Kind != KindAttempt || !decodes(row.Body, &r.Attempt) || r.Exercise != exercise {
+				return nil
+			}
+			if o := row.Envelope.Origin; o != nil {
+				r.log, r.counter = o.Log, o.Counter
+			}
+			if !seen[r.place] {
+				seen[r.place] = true
+				rows = append(rows, r)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("read attempts: %w", err)
+		}
+	}
+	slices.SortFunc(rows, func(a, b placedRow) int {
+		return cmp.Or(cmp.Compare(a.Clock, b.Clock), a.log.Compare(b.log), cmp.Compare(a.counter, b.counter), cmp.Compare(a.body, b.body))
+	})
+	attempts := make([]AttemptRow, len(rows))
+	for i := range rows {
+		attempts[i] = rows[i].AttemptRow
+	}
+	return attempts, nil
+}
