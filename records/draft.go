@@ -212,7 +212,7 @@ func (b *batch) ownLog(lane identity.Lane) (*ownLog, error) {
 	if o := b.own[lane]; o != nil {
 		if o == b.r.own[lane] {
 			c := *o
-			c.fresh, c.firsts = nil, nil
+			c.firsts = slices.Clone(c.firsts) // begun by a draft that failed, and not sealed yet
 			b.own[lane] = &c
 		}
 		return b.own[lane], nil

@@ -212,6 +212,40 @@ func TestFailedDraftLeavesNothing(t *testing.T) {
 	}
 }
 
+// A lane whose very first draft fails can be written to afterwards, and so can
+// one in which a failed draft had begun a segment.
+func TestLaneAfterFailedDraft(t *testing.T) {
+	z := newZone(t, 2)
+	r, other := z.found(t, 0, storetest.NewMemory()), z.found(t, 1, storetest.NewMemory())
+	refuse := errors.New("refused")
+	fail := func(n int) {
+		t.Helper()
+		err := r.Write(t.Context(), func(d *records.Draft) error {
+			for range n {
+				if _, err := d.Put(ev("taken back")); err != nil {
+					return err
+				}
+			}
+			return refuse
+		})
+		if !errors.Is(err, refuse) {
+			t.Fatal(err)
+		}
+	}
+	fail(1)
+	fail(2)
+	for range 2 {
+		if err := put(r, ev("kept")); err != nil {
+			t.Fatal(err)
+		}
+		fail(records.SegmentCounters)
+	}
+	pull(t, other, r)
+	if got := len(seen(t, other)); got != 2 {
+		t.Errorf("%d events of 2", got)
+	}
+}
+
 // Concurrent writers get distinct counters and nothing is lost.
 func TestConcurrentWrites(t *testing.T) {
 	z := newZone(t, 1)
