@@ -22,6 +22,8 @@ var allowed = map[string][]string{
 	"records/storetest": {"records", "records/identity"},
 	"records/classroom": {"records", "records/identity", "records/message", "records/roster"},
 	"mesh/link":         {"records/identity"},
+	"mesh/wire":         {"records", "records/identity", "records/message", "records/roster"},
+	"mesh/exchange":     {"mesh/wire", "records", "records/identity", "records/roster"},
 }
 
 // fences names, for each library, the only package that may import it.
@@ -31,6 +33,7 @@ var fences = map[string]string{
 	"google.golang.org/protobuf": "records/message",
 	"github.com/quic-go/quic-go": "mesh/link",
 	"github.com/coder/websocket": "mesh/link",
+	"github.com/klauspost":       "mesh/wire",
 	"golang.org/x/crypto":        "records/classroom",
 }
 

@@ -1,0 +1,302 @@
+package exchange
+
+import (
+	"bytes"
+
+	"github.com/classmesh/classmesh/mesh/wire"
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/roster"
+)
+
+// comparison finds out in what the two sides differ, in rounds:
+//
+//	both    Counters                     equal: done
+//	leader  Vector
+//	other   VectorReply                  both ask for what they lack
+//	both    Counters, when all is there  equal: done
+//
+// If they still differ, the leader begins the next round. One that began from
+// the same two fingerprints as the last has names and fingerprints in full. If
+// even that changes nothing, the sides differ in what no fetching can cure (a
+// fork; an author that is not admitted) and stay as they are until something
+// changes.
+//
+// In a session that stays open pushes do the work. A side that had news
+// announces itself every now and then, and only then can a round follow.
+type comparison struct {
+	ours, theirs *wire.Counters // last said and heard
+	of           *records.State // what ours was said of
+	fresh        bool           // theirs was heard and not judged yet
+	answer       bool           // theirs asks for a reply
+	asked        bool           // ours did, and there is none yet
+	round        uint32         // vectors exchanged
+	awaiting     bool           // a VectorReply is due
+	level        level
+	at           [2]identity.Hash // our and their fingerprint when level was reached
+
+	settled bool // the first comparison is over
+	waiting bool // TimerCompare is running
+	due     bool // it has run out
+	poke    bool // and what is held here must be announced
+
+	lingering, lingered bool // TimerLinger is running; it has run out
+	stalling            bool // TimerStall is running
+}
+
+// level is what was tried while both fingerprints stayed as they are.
+type level uint8
+
+const (
+	untried level = iota
+	short         // vectors with short names
+	inFull        // vectors in full
+)
+
+// maxRounds is how often a one-shot session compares; then the two sides
+// change too fast to be ever found equal.
+const maxRounds = 8
+
+// leads reports whether this side sends the vectors.
+func (m *Machine) leads() bool {
+	a, b := m.self.Device.ID(), m.cfg.Peer.ID()
+	if a == b {
+		x, y := m.cfg.Local.StartID(), m.hello.Start
+		return bytes.Compare(x[:], y[:]) < 0
+	}
+	return a.Compare(b) < 0
+}
+
+// idle reports whether nothing is left to ask for or to store.
+func (m *Machine) idle() bool {
+	return m.fetch.active == 0 && m.accept.idle() && m.rosters == 0
+}
+
+func (m *Machine) hearCounters(msg *wire.Counters) {
+	c := &m.compare
+	c.theirs, c.fresh, c.answer, c.asked = msg, true, msg.Reply, false
+	if roster.Newer(msg.Epoch, m.peerEpoch) {
+		m.peerEpoch = msg.Epoch
+	}
+	m.report.Epoch = msg.Epoch
+}
+
+// compareMore announces what is held here, when there is reason to, and judges
+// what the peer announced.
+func (m *Machine) compareMore() {
+	c := &m.compare
+	if !m.idle() || c.awaiting {
+		return
+	}
+	if m.mustAnnounce() {
+		m.announce()
+	}
+	if c.fresh && c.theirs.Round == c.round && c.ours.Round == c.round && c.theirs.Epoch == c.ours.Epoch {
+		c.fresh = false
+		m.judgeCounters()
+	} else if c.lingered {
+		m.bye(wire.CodeDone, "the two sides did not come together")
+	}
+}
+
+func (m *Machine) mustAnnounce() bool {
+	c := &m.compare
+	switch {
+	case c.ours == nil, c.ours.Round != c.round, c.poke, c.answer && c.theirs.Round == c.round:
+		return true
+	case !m.tell.news:
+		return false
+	case m.cfg.OneShot || !c.settled:
+		return true
+	}
+	m.compareLater()
+	return false
+}
+
+func (m *Machine) compareLater() {
+	if c := &m.compare; !c.waiting {
+		c.waiting = true
+		m.setTimer(TimerCompare)
+	}
+}
+
+// announce sends what is held here in short.
+func (m *Machine) announce() {
+	c := &m.compare
+	s := m.snapshot()
+	now := &wire.Counters{Epoch: s.Epoch, Fingerprint: s.Fingerprint, Round: c.round}
+	for i := range s.Rows {
+		now.Staged = now.Staged || s.Rows[i].Staged > s.Rows[i].Counter
+	}
+	// What a side says again it wants answered, if it is to judge, so that it
+	// does not judge by something old. What both say first in a round crosses
+	// on the way, and an answer is not answered.
+	first := c.ours == nil || c.ours.Round != now.Round || c.ours.Epoch != now.Epoch
+	now.Reply = !first && !c.answer && (m.cfg.OneShot || m.leads())
+	must := first || c.answer || c.poke
+	c.answer, c.poke, m.tell.news = false, false, false
+	if !must && c.ours.Fingerprint == now.Fingerprint && c.ours.Staged == now.Staged {
+		return
+	}
+	c.ours, c.of, c.asked, c.fresh = now, s, now.Reply, c.theirs != nil && !now.Reply
+	m.send(now)
+}
+
+// judgeCounters decides what the two announcements mean.
+func (m *Machine) judgeCounters() {
+	c := &m.compare
+	equal := c.theirs.Fingerprint == c.ours.Fingerprint
+	m.report.Equal = equal
+	if now := [2]identity.Hash{c.ours.Fingerprint, c.theirs.Fingerprint}; now != c.at {
+		c.at, c.level = now, untried
+	}
+	switch {
+	case equal && (c.round > 0 || !c.ours.Staged && !c.theirs.Staged):
+		c.settled = true
+		for i := range c.of.Rows {
+			m.brought(c.of.Rows[i].Log, c.of.Rows[i].Counter)
+		}
+		m.finish("")
+	case !m.leads():
+		c.settled = c.settled || c.round > 0
+		m.linger() // a vector should come, or news
+	case c.level == inFull || m.cfg.OneShot && c.round >= maxRounds:
+		c.settled = true
+		m.finish("the two sides differ in what cannot be fetched")
+	case c.round == 0 || m.cfg.OneShot || c.due:
+		c.due = false
+		c.level++
+		c.round++
+		c.awaiting = true
+		m.send(wire.NewVector(m.vectorOf(m.snapshot(), c.level == inFull), c.level == inFull)...)
+	default:
+		c.settled = true
+		m.compareLater()
+	}
+}
+
+// finish ends a one-shot session that has nothing left to do.
+func (m *Machine) finish(words string) {
+	if !m.cfg.OneShot {
+		return
+	}
+	if m.serve.pending == 0 && (m.compare.lingered || m.cfg.Satisfied == nil || m.cfg.Satisfied()) {
+		m.bye(wire.CodeDone, words)
+		return
+	}
+	m.compare.fresh = true // judged again at the next step
+	m.linger()
+}
+
+// linger gives a one-shot session a few seconds more.
+func (m *Machine) linger() {
+	if c := &m.compare; m.cfg.OneShot && !c.lingering {
+		c.lingering = true
+		m.setTimer(TimerLinger)
+	}
+}
+
+// collect puts the parts of a vector together and returns the rows when they
+// are complete.
+func (m *Machine) collect(rows []wire.VectorRow, more bool) (all []wire.VectorRow, complete bool) {
+	p := &m.peer
+	n := len(p.parts)
+	switch {
+	case more && len(rows) == 0,
+		n+len(rows) > wire.MaxVectorRows,
+		n > 0 && len(rows) > 0 && p.parts[n-1].Compare(rows[0].Name) >= 0:
+		m.blame(wire.CodeProtocol, "rows of a vector out of order or too many")
+		return nil, false
+	}
+	p.parts = append(p.parts, rows...)
+	if more {
+		return nil, false
+	}
+	all, p.parts = p.parts, nil
+	return all, true
+}
+
+// hearVector takes the leader's vector and answers with the rows that differ.
+func (m *Machine) hearVector(msg *wire.Vector) {
+	if m.leads() {
+		m.blame(wire.CodeProtocol, "a vector from the side that does not lead")
+		return
+	}
+	theirs, complete := m.collect(msg.Rows, msg.More)
+	if !complete {
+		return
+	}
+	c := &m.compare
+	c.round++
+	if c.lingering {
+		c.lingering, c.lingered = false, false
+		m.effects = append(m.effects, StopTimer{TimerLinger})
+	}
+	s := m.snapshot()
+	var differing []wire.VectorRow
+	for _, row := range m.vectorOf(s, true) {
+		their := matching(theirs, row.BranchRef)
+		if their != nil && same(&row, their) {
+			continue
+		}
+		if !msg.Full {
+			ref := row.BranchRef
+			row.Fingerprint = identity.Hash{}
+			if len(withPrefix(theirs, ref.Log)) < 2 {
+				row.Name = nameOf(s, ref)
+			}
+		}
+		differing = append(differing, row)
+	}
+	sortRows(differing)
+	m.send(wire.NewVectorReply(differing)...)
+	m.toldAll(theirs)
+}
+
+func (m *Machine) hearVectorReply(msg *wire.VectorReply) {
+	if !m.compare.awaiting {
+		m.blame(wire.CodeProtocol, "a vector that nobody asked for")
+		return
+	}
+	if theirs, complete := m.collect(msg.Rows, msg.More); complete {
+		m.compare.awaiting = false
+		m.toldAll(theirs)
+	}
+}
+
+func (m *Machine) hearHave(msg *wire.Have) { m.toldAll(msg.Rows) }
+
+// toldAll takes note of rows of the peer's vector. Where a row in full shows
+// another fingerprint at the same counter, the peer's head is asked for, which
+// is evidence.
+func (m *Machine) toldAll(rows []wire.VectorRow) {
+	for i := range rows {
+		row := &rows[i]
+		b := m.told(row)
+		if b == nil || row.Fingerprint == (identity.Hash{}) {
+			continue
+		}
+		mine, ok := m.cfg.Local.Head(b.ref)
+		if ok && mine.Log == row.Log && mine.Counter == row.Counter && mine.Fingerprint != row.Fingerprint {
+			b.suspect = true
+			m.consider(b)
+		}
+	}
+}
+
+// watchForStall runs a timer while the peer owes an answer and has all that it
+// needs to give it.
+func (m *Machine) watchForStall() {
+	c := &m.compare
+	owed := c.theirs == nil || c.asked || c.awaiting || len(m.fetch.requests) > 0 || m.accept.open != nil ||
+		m.accept.list != nil || len(m.peer.parts) > 0 || m.rosterPart != nil
+	ours := m.accept.count > 0 || m.credit.granted < m.cfg.Window/2 // it may wait for us
+	switch {
+	case owed && !ours && !c.stalling:
+		c.stalling = true
+		m.setTimer(TimerStall)
+	case c.stalling && (!owed || ours):
+		c.stalling = false
+		m.effects = append(m.effects, StopTimer{TimerStall})
+	}
+}

@@ -1,0 +1,50 @@
+package exchange
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/classmesh/classmesh/mesh/wire"
+)
+
+// Worker carries out operations as a session's does.
+type Worker struct{ w worker }
+
+func NewWorker(r Replica, c *wire.Codec, l *Limits) Worker { return Worker{worker{r, c, l}} }
+
+func (w Worker) Do(ctx context.Context, e Effect) (Done, bool) { return w.w.do(ctx, e) }
+
+// Bounds reports whether a machine keeps its limits.
+func (m *Machine) Bounds() error {
+	switch {
+	case len(m.fetch.requests) > maxRequests,
+		m.serve.pending > maxPending+wire.MaxNeeds,
+		m.serve.reading > maxReading+1,
+		m.accept.count > maxHandovers,
+		m.accept.count > 1 && m.accept.bytes > maxHandoverBytes+wire.MaxAnswerBytes,
+		m.credit.available < 0,
+		m.fetch.active < 0,
+		m.tell.unwritten < 0,
+		len(m.peer.all) > 2*wire.MaxVectorRows,
+		m.phase != closed && m.credit.granted < 0,
+		m.phase != closed && m.said && m.credit.granted+m.credit.returned > m.cfg.Window:
+		return fmt.Errorf("out of bounds: %d requests, %d pending, %d reading, %d handed over with %d bytes, credit %+v, %d active, %d unwritten",
+			len(m.fetch.requests), m.serve.pending, m.serve.reading, m.accept.count, m.accept.bytes, m.credit, m.fetch.active, m.tell.unwritten)
+	}
+	active := 0
+	for _, b := range m.peer.all {
+		if b.stage != resting {
+			active++
+		}
+	}
+	if active != m.fetch.active {
+		return fmt.Errorf("%d branches are active, %d are counted", active, m.fetch.active)
+	}
+	return nil
+}
+
+// Open reports whether both sides belong to the zone.
+func (m *Machine) Open() bool { return m.phase == open }
+
+// Idle reports whether nothing is being done.
+func (m *Machine) Idle() bool { return m.idle() }

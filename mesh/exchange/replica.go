@@ -1,0 +1,107 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/roster"
+)
+
+// ErrMoved is what Replica.SegmentData returns when the head is not the one
+// asked for any more.
+var ErrMoved = errors.New("the head has changed: ask for the segment list again")
+
+// Local is what a [Machine] looks at while it steps: facts that the replica
+// has in memory. No method waits or does I/O, and all are safe for concurrent
+// use. A BranchRef whose start the replica does not know stands for the log's
+// newest branch.
+type Local interface {
+	Zone() identity.ZoneID
+	// Certificate is that of the current incarnation.
+	Certificate() identity.Certificate
+	StartID() identity.StartID
+	// Roster is the highest roster; RosterBytes is its encoding.
+	Roster() *roster.Roster
+	RosterBytes() []byte
+	// State is a snapshot that does not change.
+	State() *records.State
+	// Frontier says how far a branch is held completely, and how many of its
+	// starts; 0, 0 if nothing is.
+	Frontier(records.BranchRef) (counter uint64, starts int)
+	// Head is the promoted head of a branch.
+	Head(records.BranchRef) (records.Head, bool)
+	// AuthorOf is the certificate under which a log of the replica is held.
+	AuthorOf(identity.LogID) (identity.Certificate, bool)
+	// HeadsOf is the best heads held of all logs of a device.
+	HeadsOf(identity.DeviceID) []records.Head
+	// Receipted is the counter up to which a log is known to be receipted.
+	Receipted(identity.LogID) uint64
+}
+
+// Replica is what a [Session] needs of records.Replica. The methods with a
+// context may wait. Those that accept return nil only when everything is on
+// disk; after an error nothing of it is stored. Concurrent calls share
+// transactions. The errors that matter here are those of package records, and
+// [ErrMoved].
+type Replica interface {
+	Local
+
+	// Difference returns what is held of a branch beyond base, or
+	// records.ErrLarge: ask for the list.
+	Difference(ctx context.Context, ref records.BranchRef, base uint64, starts int) (*records.Difference, error)
+	// SegmentList returns the list of the promoted head if that is beyond base,
+	// otherwise that of the staged target if that is, otherwise
+	// records.ErrUnknownBranch.
+	SegmentList(ctx context.Context, ref records.BranchRef, base uint64, starts int) (*records.SegmentList, error)
+	// SegmentData returns a segment at the head with the given counter, or
+	// ErrMoved.
+	SegmentData(ctx context.Context, ref records.BranchRef, head uint64, n records.Need) (*records.SegmentData, error)
+
+	AcceptDifference(ctx context.Context, d *records.Difference) error
+	// AcceptSegmentList makes the list's head the target, stored before the
+	// first of its segments, and says what is needed.
+	AcceptSegmentList(ctx context.Context, l *records.SegmentList) (Plan, error)
+	// AcceptSegmentData stores a segment that verifies against the target. If
+	// it does not, and the target is another head than the segment's by now,
+	// the error is records.ErrGap; otherwise it is records.ErrMismatch.
+	AcceptSegmentData(ctx context.Context, s *records.SegmentData) error
+	// Promote makes the target the branch's head if nothing is needed any
+	// more, and says what is if something is.
+	Promote(ctx context.Context, ref records.BranchRef) (Plan, error)
+
+	AcceptRoster(ctx context.Context, encoded []byte) error
+	AcceptReceipt(ctx context.Context, encoded []byte) error
+	// Receipts returns encoded receipts over heads of the logs named, each
+	// beyond the counter given with it.
+	Receipts(ctx context.Context, beyond []Mark) ([][]byte, error)
+
+	// Watch calls f after each change, in order. f must not block. One call
+	// may still be running when stop returns.
+	Watch(f func(Change)) (stop func())
+}
+
+// Plan is what a replica needs to complete the target of a branch.
+type Plan struct {
+	// Needs are the segments that are lacking, newest first.
+	Needs []records.Need
+	// Done says that the target is promoted.
+	Done bool
+	// Target is the counter of the target: that of the list, or of a newer one
+	// that came from elsewhere.
+	Target uint64
+}
+
+// Mark is a counter of a log.
+type Mark struct {
+	Log     identity.LogID
+	Counter uint64
+}
+
+// Change is something that has become durable; one of its fields is set.
+type Change struct {
+	Commit  *records.Commit
+	Receipt []byte // encoded, the first time that it was accepted or issued
+	Roster  bool   // there is a new roster
+}

@@ -1,0 +1,122 @@
+package exchange
+
+import (
+	"context"
+
+	"github.com/classmesh/classmesh/mesh/wire"
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
+)
+
+// worker carries out operations. It is safe for concurrent use.
+type worker struct {
+	replica Replica
+	codec   *wire.Codec
+	limits  *Limits
+}
+
+// do carries out an operation and returns its outcome; ok is false for an
+// effect that is no operation.
+func (w *worker) do(ctx context.Context, e Effect) (d Done, ok bool) {
+	switch e := e.(type) {
+	case ReadDifference:
+		d.ID = e.ID
+		if d.Difference, d.Err = w.replica.Difference(ctx, e.Ref, e.Base, e.Starts); d.Err == nil {
+			d.Runs, d.Records = w.codec.Pack(d.Difference.Entries), len(d.Difference.Entries)
+			d.Difference.Entries = nil
+		}
+	case ReadList:
+		d.ID = e.ID
+		d.List, d.Err = w.replica.SegmentList(ctx, e.Ref, e.Base, e.Starts)
+	case ReadSegment:
+		var s *records.SegmentData
+		d.ID = e.ID
+		if s, d.Err = w.replica.SegmentData(ctx, e.Ref, e.Head, e.Need); d.Err == nil {
+			d.Runs, d.Records = w.codec.Pack(s.Entries), len(s.Entries)
+		}
+	case ReadReceipts:
+		d.ID = e.ID
+		d.Receipts, d.Err = w.replica.Receipts(ctx, e.Beyond)
+	case AcceptDifference:
+		d.ID = e.ID
+		d.Records, d.Err = w.acceptDifference(ctx, e)
+	case AcceptList:
+		d.ID = e.ID
+		d.Plan, d.Err = w.acceptList(ctx, e)
+	case AcceptSegment:
+		d.ID = e.ID
+		d.Records, d.Err = w.acceptSegment(ctx, e)
+	case Promote:
+		d.ID = e.ID
+		d.Plan, d.Err = w.replica.Promote(ctx, e.Ref)
+	case AcceptRoster:
+		d.ID = e.ID
+		d.Err = w.replica.AcceptRoster(ctx, e.Encoded)
+	case AcceptReceipt:
+		d.ID = e.ID
+		d.Err = w.replica.AcceptReceipt(ctx, e.Encoded)
+	default:
+		return d, false
+	}
+	return d, true
+}
+
+func (w *worker) acceptDifference(ctx context.Context, e AcceptDifference) (stored int, err error) {
+	release, err := w.limits.acquire(ctx, wire.Size(e.Runs))
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	entries, err := w.codec.Unpack(e.Runs)
+	if err != nil {
+		return 0, err
+	}
+	d, err := e.From.Difference(e.Held, entries)
+	if err != nil {
+		return 0, err
+	}
+	if err := known(d.Certificate); err != nil {
+		return 0, err
+	}
+	if err := w.replica.AcceptDifference(ctx, d); err != nil {
+		return 0, err
+	}
+	return len(entries), nil
+}
+
+func (w *worker) acceptList(ctx context.Context, e AcceptList) (Plan, error) {
+	a, err := e.Account.Account(e.Held)
+	if err != nil {
+		return Plan{}, err
+	}
+	if err := known(a.Certificate); err != nil {
+		return Plan{}, err
+	}
+	return w.replica.AcceptSegmentList(ctx, &records.SegmentList{Account: a, Rows: e.Rows, Held: e.Present})
+}
+
+func (w *worker) acceptSegment(ctx context.Context, e AcceptSegment) (stored int, err error) {
+	release, err := w.limits.acquire(ctx, wire.Size(e.Runs))
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	entries, err := w.codec.Unpack(e.Runs)
+	if err != nil {
+		return 0, err
+	}
+	s := &records.SegmentData{Ref: e.Ref, Head: e.Head, First: e.Need.First, From: e.Need.From, Entries: entries}
+	if err := w.replica.AcceptSegmentData(ctx, s); err != nil {
+		return 0, err
+	}
+	return len(entries), nil
+}
+
+// known reports that a message left a certificate out that is not held here:
+// the starts that it left out are not either.
+func known(c identity.Certificate) error {
+	if c.Sequence == 0 {
+		return records.ErrStarts
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The versions of the protocol that this release speaks.
+const (
+	MinVersion = 1
+	MaxVersion = 1
+)
+
+// ErrVersion means that two sides have no version in common.
+var ErrVersion = errors.New("no common version of the protocol: update the older of the two devices")
+
+// Features is a set of abilities that a session has if both sides do. No
+// feature is defined yet.
+type Features uint64
+
+// SupportedFeatures is what this release can do.
+const SupportedFeatures Features = 0
+
+// Offer is what one side of a session can speak.
+type Offer struct {
+	Min, Max uint32
+	Features Features
+}
+
+// OurOffer is what this release can speak.
+func OurOffer() Offer {
+	return Offer{Min: MinVersion, Max: MaxVersion, Features: SupportedFeatures}
+}
+
+// Agree returns the highest version that both sides speak and the features
+// that both have, or [ErrVersion].
+func (o Offer) Agree(p Offer) (version uint32, f Features, err error) {
+	version = min(o.Max, p.Max)
+	if version < o.Min || version < p.Min || version == 0 {
+		return 0, 0, fmt.Errorf("versions %d to %d and %d to %d: %w", o.Min, o.Max, p.Min, p.Max, ErrVersion)
+	}
+	return version, o.Features & p.Features, nil
+}
