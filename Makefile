@@ -2,9 +2,9 @@
 
 GO ?= go
 
-.PHONY: test race fuzz vet
+.PHONY: test race vet
 
-# All tests that this machine can run. Tests that are left out say why.
+# All tests.
 test: vet
 	$(GO) test ./...
 

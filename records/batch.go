@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -133,7 +134,7 @@ func (r *Replica) commit(ops []*operation) {
 	err := r.store.Update(context.Background(), func(tx WriteTx) error {
 		b.tx = tx
 		for i, op := range ops {
-			if answers[i] = op.run(b); b.fatal != nil {
+			if answers[i] = b.try(op); b.fatal != nil {
 				return b.fatal
 			}
 		}
@@ -151,6 +152,17 @@ func (r *Replica) commit(ops []*operation) {
 	if err == nil {
 		r.watchers.tell(b.commits)
 	}
+}
+
+// try runs an operation. One that panics fails the transaction, and is
+// reported to its caller: nobody else's writes may wait for ever because of it.
+func (b *batch) try(op *operation) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = b.abort(fmt.Errorf("write records: the operation panicked: %v", p))
+		}
+	}()
+	return op.run(b)
 }
 
 // seal signs what this device wrote and stores the clock.

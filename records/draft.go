@@ -81,8 +81,11 @@ func (r *Replica) Write(ctx context.Context, f func(*Draft) error) error {
 			clock: b.clock + 1,
 			now:   r.cfg.Now().UnixMilli(),
 		}
-		if era := b.currentRoster().Era; d.clock.Era() < era {
+		switch era := b.currentRoster().Era; {
+		case d.clock.Era() < era:
 			d.clock = NewClock(era, 1)
+		case d.clock.Era() != b.clock.Era(): // the count is exhausted; only a new era helps
+			d.clock = b.clock
 		}
 		if r.cfg.TimeQuality != nil {
 			d.quality = r.cfg.TimeQuality()

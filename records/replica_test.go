@@ -2,6 +2,7 @@ package records_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -243,6 +244,52 @@ func TestLaneAfterFailedDraft(t *testing.T) {
 	pull(t, other, r)
 	if got := len(seen(t, other)); got != 2 {
 		t.Errorf("%d events of 2", got)
+	}
+}
+
+// A draft that panics fails, and the replica goes on.
+func TestDraftThatPanics(t *testing.T) {
+	z := newZone(t, 1)
+	r := z.found(t, 0, storetest.NewMemory())
+	err := r.Write(t.Context(), func(d *records.Draft) error {
+		if _, err := d.Put(ev("lost")); err != nil {
+			return err
+		}
+		panic("a bug")
+	})
+	if err == nil {
+		t.Error("the write did not fail")
+	}
+	if err := put(r, ev("kept")); err != nil {
+		t.Fatal(err)
+	}
+	if got := seen(t, r); len(got) != 1 {
+		t.Errorf("seen %q", got)
+	}
+}
+
+// An insane clock, right below the end of its era, never carries records into
+// an era that the roster does not have, in which they would not count.
+func TestExhaustedClock(t *testing.T) {
+	z, store := newZone(t, 1), storetest.NewMemory()
+	z.found(t, 0, store)
+	err := store.Update(t.Context(), func(tx records.WriteTx) error {
+		return tx.SetValue("clock", binary.BigEndian.AppendUint64(nil, uint64(records.NewClock(0, 1<<48-2))))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := records.Open(t.Context(), z.config(0, store))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := put(r, ev("counts")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := seen(t, r); len(got) != 3 {
+		t.Errorf("seen %q", got)
 	}
 }
 

@@ -85,11 +85,3 @@ func Fingerprint(rows []Row) identity.Hash {
 	}
 	return labelFingerprint.Hash(pages)
 }
-
-// end returns the last counter that row i of a log at the given head spans.
-func end(rows []Row, i int, head uint64) uint64 {
-	if i+1 < len(rows) {
-		return rows[i+1].First - 1
-	}
-	return head
-}

@@ -77,6 +77,7 @@ func (r *Replica) Difference(ctx context.Context, log identity.LogID, base uint6
 		if err != nil {
 			return err
 		}
+		base = min(base, br.Head.Counter)
 		from := max(0, min(startCount, len(starts)))
 		d = &Difference{
 			Account: Account{Certificate: br.Certificate, Lane: br.Lane, Head: br.Head, StartsFrom: from, Starts: starts[from:]},

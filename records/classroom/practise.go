@@ -91,14 +91,8 @@ func (w *writer) attempt(a *MarkedAnswer) (s ExerciseState, err error) {
 	if err != nil {
 		return s, err
 	}
-	for _, id := range person {
-		p := records.RegisterPrefix{Kind: KindExerciseProgress, Learner: &id, Key: &a.Exercise}
-		if err := scan(&w.View, p, func(_ *records.RegisterRow, v Version[ExerciseProgress]) { s.add(created, v) }); err != nil {
-			return s, err
-		}
-	}
 	key := records.RegisterKey{Kind: KindExerciseProgress, Learner: a.Learner, Key: a.Exercise}
-	body, err := ownCount[ExerciseProgress](w, key)
+	body, err := progressOf(w, person, key, s.add)
 	if err != nil {
 		return s, err
 	}

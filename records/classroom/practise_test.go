@@ -27,7 +27,7 @@ func TestExerciseCompletes(t *testing.T) {
 	if s.Complete() || s.Points() != 7*13 || s.Status() != classroom.StatusInProgress {
 		t.Errorf("after 7 right: complete %v, %d points", s.Complete(), s.Points())
 	}
-	s = z.answer(0, pupil, "ex", false)
+	z.answer(0, pupil, "ex", false)
 	s = z.answer(0, pupil, "ex", true)
 	if !s.Complete() || s.Points() != 8*13 || s.Completion.Attempts != 9 {
 		t.Errorf("after 8 right of 9: %+v, %d points", s.Completion, s.Points())

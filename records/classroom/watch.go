@@ -74,14 +74,8 @@ func (w *writer) viewing(span *WatchedSpan) (s VideoState, err error) {
 	if err != nil {
 		return s, err
 	}
-	for _, id := range person {
-		p := records.RegisterPrefix{Kind: KindVideoProgress, Learner: &id, Key: &span.Video}
-		if err := scan(&w.View, p, func(_ *records.RegisterRow, v Version[VideoProgress]) { s.add(created, v) }); err != nil {
-			return s, err
-		}
-	}
 	key := records.RegisterKey{Kind: KindVideoProgress, Learner: span.Learner, Key: span.Video}
-	body, err := ownCount[VideoProgress](w, key)
+	body, err := progressOf(w, person, key, s.add)
 	if err != nil {
 		return s, err
 	}

@@ -119,6 +119,23 @@ func ownCount[B any, P interface {
 	return body, err
 }
 
+// progressOf gives add all that is held of a register of a person, in every
+// log and under each of the person's IDs, and returns this log's own version,
+// to go on from.
+func progressOf[B any, P interface {
+	*B
+	carrier
+}](w *writer, person []identity.UserID, k records.RegisterKey, add func(created int64, v Version[B])) (body B, err error) {
+	created := w.Roster().Created
+	for _, id := range person {
+		p := records.RegisterPrefix{Kind: k.Kind, Learner: &id, Key: &k.Key}
+		if err := scan[B, P](&w.View, p, func(_ *records.RegisterRow, v Version[B]) { add(created, v) }); err != nil {
+			return body, err
+		}
+	}
+	return ownCount[B, P](w, k)
+}
+
 // newID fills a new random identifier.
 func (w *writer) newID(id []byte) error {
 	if err := w.Random(id); err != nil {
