@@ -127,9 +127,9 @@ func (s *Session) Report() Report {
 const farewell = 3 * time.Second
 
 // Run exchanges until one side ends the session, the stream breaks, or ctx is
-// done, which ends the session with CodeStopping. It returns when everything
-// that it started has ended and the stream is closed: nil if the session was
-// ended in good order (CodeDone, CodeStopping or CodeReplaced, by whichever
+// done, which ends the session with CodeStopping, or as the cause of ctx says
+// if that is an [*EndError]. It returns when everything that it started has
+// ended and the stream is closed: nil if the session was ended in good order (CodeDone, CodeStopping or CodeReplaced, by whichever
 // side), otherwise an [*EndError].
 func (s *Session) Run(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(context.WithoutCancel(ctx))
@@ -187,7 +187,7 @@ func (s *Session) converse(ctx, work context.Context, group *errgroup.Group, in 
 		case <-s.mail.wake:
 			events = s.mail.take()
 		case <-stopping:
-			events = append(events, Stop{wire.CodeStopping, "stopping"})
+			events = append(events, stopFor(context.Cause(ctx)))
 		}
 		for _, e := range events {
 			if f, ok := e.(firing); ok {
@@ -201,6 +201,14 @@ func (s *Session) converse(ctx, work context.Context, group *errgroup.Group, in 
 			}
 		}
 	}
+}
+
+// stopFor says how a session ends whose context is done.
+func stopFor(cause error) Stop {
+	if end, ok := errors.AsType[*EndError](cause); ok {
+		return Stop{end.Code, end.Words}
+	}
+	return Stop{wire.CodeStopping, "stopping"}
 }
 
 // firing is a timer that has run out, as it was when it was set.

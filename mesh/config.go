@@ -1,0 +1,138 @@
+package mesh
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime"
+
+	"github.com/classmesh/classmesh/mesh/exchange"
+	"github.com/classmesh/classmesh/mesh/link"
+	"github.com/classmesh/classmesh/mesh/wire"
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
+)
+
+// Config is what a [Node] is made of. Replica and Identity are required.
+type Config struct {
+	// Replica is what is kept equal with the others.
+	Replica exchange.Replica
+	// Identity is this device's key, the one that the roster lists.
+	Identity identity.DeviceKey
+	// Uplink is the way to the coordinator.
+	Uplink Uplink
+	// Listener, if not nil, is where peers of the zone call. Run accepts from
+	// it; whoever made it runs and closes it.
+	Listener *link.Listener
+	// MaxPeers is how many sessions there may be at a time: 64 if 0.
+	MaxPeers int
+
+	// Software is the version of the program, told to peers for people.
+	Software string
+	// Codec and Limits are those of the process; nil: made by New.
+	Codec  *wire.Codec
+	Limits *exchange.Limits
+	// Timing is how long sessions wait for what.
+	Timing exchange.Timing
+
+	Clock  exchange.Clock // nil: the system's
+	Random io.Reader      // for the waits between attempts; nil: the system's
+	Logger *slog.Logger   // nil: nothing is logged
+
+	// Alarm is told what those who look after the device must know; of the same
+	// thing once in ten minutes. It may wait. Nil: alarms are only logged.
+	Alarm func(exchange.Alarm)
+	// Behind is told the head of a log of this device that a peer holds and the
+	// replica does not continue, or the zero Head if the peer is a copy of this
+	// device. See records.Replica.Behind. It may wait. Nil: nobody is told.
+	Behind func(context.Context, records.Head) error
+
+	// Dial makes a connection; nil: [link.Dial].
+	Dial func(context.Context, link.DialConfig) (Conn, error)
+}
+
+// Uplink is the way to the coordinator.
+type Uplink struct {
+	// Addresses are those of the coordinator, as for link.DialConfig. Without
+	// any there is no uplink.
+	Addresses []string
+	// Coordinator is the key that must answer there.
+	Coordinator identity.DevicePublic
+	// Proxy finds the HTTP proxy to use where UDP is blocked; nil is none.
+	Proxy func(*http.Request) (*url.URL, error)
+}
+
+// Conn is a connection to a device that has proved its key, such as a
+// link.Conn. Close wakes a Read and a Write that are waiting.
+type Conn interface {
+	io.ReadWriteCloser
+	CloseWithError(code link.Code, reason string) error
+	// Peer is the key that the device has proved.
+	Peer() identity.DevicePublic
+	Transport() link.Transport
+	RemoteAddr() net.Addr
+	// Dialled reports whether this side dialled.
+	Dialled() bool
+}
+
+// defaultMaxPeers bounds the memory of all sessions: each may hold some
+// megabytes at worst.
+const defaultMaxPeers = 64
+
+// complete checks the configuration and fills in what was left out.
+func (cfg *Config) complete() error {
+	switch {
+	case cfg.Replica == nil:
+		return errors.New("no replica")
+	case cfg.Identity.IsZero():
+		return errors.New("no identity key")
+	case len(cfg.Uplink.Addresses) > 0 && cfg.Uplink.Coordinator == (identity.DevicePublic{}):
+		return errors.New("addresses of a coordinator, but no key of it")
+	case cfg.MaxPeers < 0:
+		return fmt.Errorf("at most %d peers make no sense", cfg.MaxPeers)
+	}
+	if cfg.MaxPeers == 0 {
+		cfg.MaxPeers = defaultMaxPeers
+	}
+	if cfg.Codec == nil {
+		codec, err := wire.NewCodec(runtime.GOMAXPROCS(0))
+		if err != nil {
+			return err
+		}
+		cfg.Codec = codec
+	}
+	if cfg.Limits == nil {
+		cfg.Limits = exchange.NewLimits(0)
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = exchange.SystemClock{}
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.Reader
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Alarm == nil {
+		cfg.Alarm = func(exchange.Alarm) {}
+	}
+	if cfg.Behind == nil {
+		cfg.Behind = func(context.Context, records.Head) error { return nil }
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = func(ctx context.Context, d link.DialConfig) (Conn, error) {
+			conn, err := link.Dial(ctx, d)
+			if err != nil {
+				return nil, err
+			}
+			return conn, nil
+		}
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/classmesh/classmesh/mesh/exchange"
+	"github.com/classmesh/classmesh/mesh/link"
+	"github.com/classmesh/classmesh/mesh/wire"
+	"github.com/classmesh/classmesh/records/identity"
+)
+
+// peerLink is a connection with its session.
+type peerLink struct {
+	peer     identity.DeviceID
+	conn     Conn
+	since    time.Time
+	stranger bool                    // not a member when it came
+	stop     context.CancelCauseFunc // ends the session
+	session  *exchange.Session
+}
+
+// accepted reports whether both sides have found that they belong together:
+// who does not accept this device does not say Hello to it.
+func (l *peerLink) accepted() bool { return accepted(l.session.Report()) }
+
+func accepted(r exchange.Report) bool { return r.Version != 0 && r.Standing.Admits() }
+
+// Why a connection gets no session.
+var (
+	// errReplaced: the other connection between the two devices is kept.
+	errReplaced = errors.New("another connection to the same device is kept")
+	// errBusy: there are as many sessions as there may be.
+	errBusy = errors.New("too many connections")
+)
+
+// maxStrangers is how many connections there may be of devices that the roster
+// does not list: they have a few seconds to show a roster that does.
+const maxStrangers = 8
+
+// links are the connections that have a session: one for each device, and while
+// one takes the place of another, the one that is ending.
+type links struct {
+	self identity.DeviceID
+	most int
+
+	mu        sync.Mutex
+	current   map[identity.DeviceID]*peerLink
+	running   int // sessions, ending ones included
+	strangers int // those of them that are of strangers
+}
+
+func newLinks(self identity.DeviceID, most int) *links {
+	return &links{self: self, most: most, current: map[identity.DeviceID]*peerLink{}}
+}
+
+// add lets a connection have a session, ending that of the connection whose
+// place it takes; or says why it may not.
+func (s *links) add(l *peerLink) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.current[l.peer]
+	switch {
+	case old != nil && !s.prefers(l, old):
+		return errReplaced
+	case s.running >= s.most || l.stranger && s.strangers >= maxStrangers:
+		return errBusy
+	}
+	if old != nil {
+		old.stop(&exchange.EndError{Code: wire.CodeReplaced, Words: errReplaced.Error()})
+	}
+	s.current[l.peer] = l
+	s.running++
+	if l.stranger {
+		s.strangers++
+	}
+	return nil
+}
+
+// prefers reports whether a new connection takes the place of an old one. When
+// both sides have dialled, both keep the connection that the smaller device ID
+// has dialled. When one side has dialled twice, it has lost the first.
+func (s *links) prefers(l, old *peerLink) bool {
+	if l.conn.Dialled() == old.conn.Dialled() {
+		return true
+	}
+	return l.conn.Dialled() == (s.self.Compare(l.peer) < 0)
+}
+
+func (s *links) remove(l *peerLink) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current[l.peer] == l {
+		delete(s.current, l.peer)
+	}
+	s.running--
+	if l.stranger {
+		s.strangers--
+	}
+}
+
+// all returns the connections that are current.
+func (s *links) all() []*peerLink {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*peerLink, 0, len(s.current))
+	for _, l := range s.current {
+		list = append(list, l)
+	}
+	return list
+}
+
+// turnAway closes a connection that gets no session, in words that a session
+// at the other end understands.
+func turnAway(conn Conn, clock exchange.Clock, why error) {
+	if !errors.Is(why, errReplaced) {
+		conn.CloseWithError(link.CodeBusy, why.Error())
+		return
+	}
+	// Who does not read does not keep this side waiting.
+	late := clock.AfterFunc(turnAwayWait, func() { conn.Close() })
+	defer late()
+	conn.Write(wire.AppendFrame(nil, wire.NewBye(wire.CodeReplaced, why.Error())))
+	conn.Close()
+}
+
+// turnAwayWait bounds the writing of one small message.
+const turnAwayWait = time.Second

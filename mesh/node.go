@@ -1,0 +1,136 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/classmesh/classmesh/mesh/exchange"
+	"github.com/classmesh/classmesh/mesh/link"
+)
+
+// Node is a device at work with others. Its methods may be called concurrently.
+type Node struct {
+	cfg    Config
+	links  *links
+	alarms *alarmLog
+	pokes  chan struct{} // has a token when somebody wants an attempt now
+
+	mu     sync.Mutex
+	uplink uplinkState
+}
+
+// New returns a node that [Node.Run] runs, once.
+func New(cfg Config) (*Node, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, fmt.Errorf("new node: %w", err)
+	}
+	n := &Node{
+		cfg:    cfg,
+		links:  newLinks(cfg.Identity.Public().ID(), cfg.MaxPeers),
+		alarms: newAlarmLog(cfg.Clock),
+		pokes:  make(chan struct{}, 1),
+	}
+	n.uplink = uplinkState{state: Connecting, words: connectingWords, since: cfg.Clock.Now()}
+	if len(cfg.Uplink.Addresses) == 0 {
+		n.uplink.state = Offline
+		n.uplink.words = "This device has no coordinator."
+	}
+	return n, nil
+}
+
+// Run keeps the device connected until ctx is done, and returns nil when
+// everything that it has started has ended: some seconds later if a peer does
+// not hang up. Connections that were given to Serve end with their own context.
+func (n *Node) Run(ctx context.Context) error {
+	defer n.alarms.stop()
+	var group errgroup.Group
+	if len(n.cfg.Uplink.Addresses) > 0 {
+		group.Go(func() error { n.runUplink(ctx); return nil })
+	}
+	if n.cfg.Listener != nil {
+		group.Go(func() error { return n.accept(ctx, &group) })
+	}
+	err := group.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// accept gives each connection of the listener a session.
+func (n *Node) accept(ctx context.Context, group *errgroup.Group) error {
+	for {
+		conn, err := n.cfg.Listener.Accept(ctx)
+		if err != nil {
+			return fmt.Errorf("accept peers: %w", err)
+		}
+		group.Go(func() error {
+			if p := conn.Protocol(); p != link.ProtocolExchange {
+				return conn.CloseWithError(link.CodeFault, "no "+p+" here")
+			}
+			n.Serve(ctx, conn) // how it ended is in the log
+			return nil
+		})
+	}
+}
+
+// Serve runs a session over a connection that a peer has dialled, until it ends
+// or ctx is done, and closes the connection. The error is nil if the session
+// ended in good order, otherwise an [*exchange.EndError], or says why the
+// connection got no session: there are too many, or another one to the same
+// device is kept.
+func (n *Node) Serve(ctx context.Context, conn Conn) error {
+	_, err := n.converse(ctx, conn, false, nil)
+	return err
+}
+
+// Poke asks for an attempt to reach the coordinator now instead of after the
+// wait, because something was written, a person wants it, or the network has
+// changed. It has no effect while there is a connection, and returns at once.
+// When it is called many times in a row, only some calls are heeded.
+func (n *Node) Poke() {
+	select {
+	case n.pokes <- struct{}{}:
+	default:
+	}
+}
+
+// ErrIncomplete means that an exchange ended in good order before both sides
+// held the same, or before everything that this device has written was known to
+// be safe with the coordinator. The next exchange goes on from there.
+var ErrIncomplete = errors.New("not everything was exchanged: try again")
+
+// Sync does one exchange with the coordinator and returns what there is to say
+// about it. The error is nil if both sides hold the same and everything that
+// this device has written is safe with the coordinator; otherwise it says why
+// there was no connection, how the session ended, or that it was
+// [ErrIncomplete].
+func Sync(ctx context.Context, cfg Config) (exchange.Report, error) {
+	cfg.Listener = nil
+	n, err := New(cfg)
+	if err != nil {
+		return exchange.Report{}, fmt.Errorf("sync: %w", err)
+	}
+	defer n.alarms.stop()
+	if len(cfg.Uplink.Addresses) == 0 {
+		return exchange.Report{}, errors.New("sync: this device has no coordinator")
+	}
+	conn, err := n.dial(ctx)
+	if err != nil {
+		return exchange.Report{}, fmt.Errorf("sync: %w", err)
+	}
+	r, err := n.converse(ctx, conn, true, nil)
+	switch {
+	case err != nil:
+		return r, fmt.Errorf("sync: %w", err)
+	case ctx.Err() != nil:
+		return r, fmt.Errorf("sync: %w", context.Cause(ctx))
+	case !r.Equal || !n.receipted():
+		return r, fmt.Errorf("sync: %w", ErrIncomplete)
+	}
+	return r, nil
+}

@@ -1,0 +1,156 @@
+package mesh
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/classmesh/classmesh/mesh/exchange"
+	"github.com/classmesh/classmesh/mesh/link"
+	"github.com/classmesh/classmesh/records/identity"
+)
+
+// State is how things stand with the coordinator.
+type State string
+
+// The states.
+const (
+	Connecting State = "connecting" // the first attempt, or one that was asked for
+	Connected  State = "connected"  // a session is open
+	Offline    State = "offline"    // it is tried again and again
+	Refused    State = "refused"    // only people can change it; see Words
+)
+
+// Status is how a node stands with the others.
+type Status struct {
+	Uplink UplinkStatus
+	Peers  []Peer // ascending by device; without the coordinator
+}
+
+// UplinkStatus is how a node stands with the coordinator.
+type UplinkStatus struct {
+	State     State
+	Words     string         // what State means and what to do, for people
+	Address   string         // of the connection; empty: there is none
+	Transport link.Transport // of the connection
+	Since     time.Time      // of State
+	// LastOK is when the coordinator was last connected: now if it is. Zero: not
+	// since the program was started.
+	LastOK time.Time
+	// Equal: at the last comparison the coordinator held the same.
+	Equal     bool
+	LastError string // of the last attempt, for logs; empty while connected
+	// Session is the report of the session that is open, or of the last.
+	Session exchange.Report
+}
+
+// Peer is a device of the zone that is connected.
+type Peer struct {
+	Device    identity.DeviceID
+	Name      string // from the roster
+	Address   string
+	Transport link.Transport
+	Dialled   bool // by this side
+	Since     time.Time
+	Session   exchange.Report
+}
+
+// uplinkState is what Status says while no session is open, and the link whose
+// session it is.
+type uplinkState struct {
+	link   *peerLink
+	state  State
+	words  string
+	since  time.Time
+	lastOK time.Time
+	err    string
+	last   exchange.Report
+}
+
+// Status returns how the node stands with the others. It never blocks.
+func (n *Node) Status() Status {
+	n.mu.Lock()
+	u := n.uplink
+	n.mu.Unlock()
+	s := Status{Uplink: UplinkStatus{State: u.state, Words: u.words, Since: u.since, LastOK: u.lastOK, LastError: u.err, Session: u.last}}
+	if u.link != nil {
+		s.Uplink.Session = u.link.session.Report()
+		s.Uplink.Address, s.Uplink.Transport = u.link.conn.RemoteAddr().String(), u.link.conn.Transport()
+		if r := s.Uplink.Session; accepted(r) && !r.Over {
+			s.Uplink.State, s.Uplink.Words = Connected, "This device is connected to the coordinator."
+			s.Uplink.Since, s.Uplink.LastOK, s.Uplink.LastError = u.link.since, n.cfg.Clock.Now(), ""
+		}
+	}
+	s.Uplink.Equal = s.Uplink.Session.Equal
+	roster := n.cfg.Replica.Roster()
+	for _, l := range n.links.all() {
+		r := l.session.Report()
+		if l == u.link || !accepted(r) || r.Over {
+			continue
+		}
+		p := Peer{
+			Device: l.peer, Address: l.conn.RemoteAddr().String(), Transport: l.conn.Transport(),
+			Dialled: l.conn.Dialled(), Since: l.since, Session: r,
+		}
+		if d, ok := roster.Device(l.peer); ok {
+			p.Name = d.Name
+		}
+		s.Peers = append(s.Peers, p)
+	}
+	slices.SortFunc(s.Peers, func(a, b Peer) int { return a.Device.Compare(b.Device) })
+	return s
+}
+
+// uplinkBegan notes that there is a session with the coordinator, which may or
+// may not accept it.
+func (n *Node) uplinkBegan(l *peerLink) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.uplink.link = l
+}
+
+// uplinkWas notes that the coordinator was connected until now.
+func (n *Node) uplinkWas() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.uplink.lastOK = n.cfg.Clock.Now()
+}
+
+// setUplink notes what an attempt came to.
+func (n *Node) setUplink(o outcome, err error) {
+	state := Offline
+	if o.refused {
+		state = Refused
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	u := &n.uplink
+	was := u.state
+	if u.link != nil {
+		u.last = u.link.session.Report()
+		if accepted(u.last) {
+			was = Connected
+		}
+		u.link = nil
+	}
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if state != was || u.err == "" {
+		u.since = n.cfg.Clock.Now()
+		n.cfg.Logger.Info("uplink", "state", state, "words", o.words, "error", text)
+	} else {
+		n.cfg.Logger.Debug("uplink", "state", state, "words", o.words, "error", text)
+	}
+	u.state, u.words, u.err = state, o.words, cmp.Or(text, o.words)
+}
+
+const connectingWords = "The device is connecting to the coordinator."
+
+// expectUplink notes that somebody waits for an attempt that begins now.
+func (n *Node) expectUplink() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.uplink.state, n.uplink.words, n.uplink.since = Connecting, connectingWords, n.cfg.Clock.Now()
+}
