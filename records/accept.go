@@ -29,6 +29,9 @@ var (
 	ErrStarts = errors.New("the list of starts is incomplete")
 	// ErrStale: everything in the difference is held already. Harmless.
 	ErrStale = errors.New("already held")
+	// ErrMoved: the head has moved on since the list was given, and what was
+	// asked for has changed with it.
+	ErrMoved = errors.New("the head has changed: ask for the segment list again")
 )
 
 // AcceptDifference verifies a small difference as a whole and applies it.
@@ -36,7 +39,7 @@ var (
 // the difference's head; after any error nothing of it is stored. Concurrent
 // calls share a transaction. The entries' bytes must not change afterwards.
 func (r *Replica) AcceptDifference(ctx context.Context, d *Difference) error {
-	puts, err := verify(r.zone, d)
+	puts, err := d.verify(r.zone)
 	if err == nil {
 		err = r.do(ctx, func(b *batch) error { return b.acceptDifference(d, puts) })
 	}
@@ -46,22 +49,28 @@ func (r *Replica) AcceptDifference(ctx context.Context, d *Difference) error {
 	return nil
 }
 
-// verify checks all of a difference that can be checked without the store,
-// and hashes its entries, outside the writer's turn.
-func verify(zone identity.ZoneID, d *Difference) ([]ledgerPut, error) {
-	if err := d.Certificate.Verify(); err != nil {
-		return nil, err
+// verify checks all of an account that can be checked without the store.
+func (a *Account) verify(zone identity.ZoneID) error {
+	if err := a.Certificate.Verify(); err != nil {
+		return err
 	}
 	switch {
-	case d.Certificate.Zone != zone:
-		return nil, fmt.Errorf("log of another zone: %w", ErrNotAdmitted)
-	case !d.Lane.Valid() || d.Certificate.Log(d.Lane) != d.Head.Log:
-		return nil, fmt.Errorf("certificate is of another log: %w", ErrHead)
-	case len(d.Entries) > SmallEntries:
-		return nil, fmt.Errorf("%d entries: %w", len(d.Entries), ErrLarge)
+	case a.Certificate.Zone != zone:
+		return fmt.Errorf("log of another zone: %w", ErrNotAdmitted)
+	case !a.Lane.Valid() || a.Certificate.Log(a.Lane) != a.Head.Log:
+		return fmt.Errorf("certificate is of another log: %w", ErrHead)
 	}
-	if err := d.Head.Verify(d.Certificate.Author); err != nil {
+	return a.Head.Verify(a.Certificate.Author)
+}
+
+// verify checks all of a difference that can be checked without the store,
+// and hashes its entries, outside the writer's turn.
+func (d *Difference) verify(zone identity.ZoneID) ([]ledgerPut, error) {
+	if err := d.Account.verify(zone); err != nil {
 		return nil, err
+	}
+	if len(d.Entries) > SmallEntries {
+		return nil, fmt.Errorf("%d entries: %w", len(d.Entries), ErrLarge)
 	}
 	last := d.Base
 	for _, first := range d.Firsts {
@@ -70,10 +79,20 @@ func verify(zone identity.ZoneID, d *Difference) ([]ledgerPut, error) {
 		}
 		last = first
 	}
-	puts := make([]ledgerPut, len(d.Entries))
-	last = d.Base
+	puts, err := verifyEntries(d.Head.Log, d.Entries, d.Base, SmallBytes)
+	if err == nil && len(puts) > 0 && puts[len(puts)-1].entry.Counter > d.Head.Counter {
+		err = fmt.Errorf("counter %d under head %d: %w", puts[len(puts)-1].entry.Counter, d.Head.Counter, ErrMismatch)
+	}
+	return puts, err
+}
+
+// verifyEntries checks entries that must stand above a counter in ascending
+// order and take at most so many bytes, and hashes them.
+func verifyEntries(log identity.LogID, entries []Entry, above uint64, bytes int) ([]ledgerPut, error) {
+	puts := make([]ledgerPut, len(entries))
+	envelopes := make([]Envelope, len(entries))
 	size := 0
-	for i, e := range d.Entries {
+	for i, e := range entries {
 		env, err := e.check()
 		if err != nil {
 			return nil, err
@@ -81,36 +100,89 @@ func verify(zone identity.ZoneID, d *Difference) ([]ledgerPut, error) {
 		if e.Stub {
 			return nil, fmt.Errorf("stub %d without the erasure that it needs: %w", e.Counter, ErrMismatch)
 		}
-		if e.Counter <= last || e.Counter > d.Head.Counter {
-			return nil, fmt.Errorf("counter %d after %d under head %d: %w", e.Counter, last, d.Head.Counter, ErrMismatch)
+		if e.Counter <= above {
+			return nil, fmt.Errorf("counter %d after %d: %w", e.Counter, above, ErrMismatch)
 		}
-		last = e.Counter
-		if size += e.Size(); size > SmallBytes {
-			return nil, fmt.Errorf("more than %d bytes: %w", SmallBytes, ErrLarge)
+		above = e.Counter
+		if size += e.Size(); size > bytes {
+			return nil, fmt.Errorf("more than %d bytes: %w", bytes, ErrLarge)
 		}
-		puts[i] = ledgerPut{e, &env, e.Leaf(d.Head.Log)}
+		envelopes[i] = env
+		puts[i] = ledgerPut{e, &envelopes[i], e.Leaf(log)}
 	}
 	return puts, nil
 }
 
-func (b *batch) acceptDifference(d *Difference, puts []ledgerPut) error {
+// admits reports whether the roster admits more of a log.
+func (b *batch) admits(c identity.Certificate, lane identity.Lane) error {
 	ros := b.currentRoster()
-	if err := ros.Admits(d.Certificate); err != nil {
+	if err := ros.Admits(c); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotAdmitted, err)
 	}
-	if _, closed := ros.Closed(d.Certificate, d.Lane); closed {
+	if _, closed := ros.Closed(c, lane); closed {
 		return fmt.Errorf("the log is closed: %w", ErrNotAdmitted)
 	}
-	br := branch{Branch: Branch{Certificate: d.Certificate, Lane: d.Lane}}
-	if held := b.lookup(d.Head.Log); held != nil {
+	return nil
+}
+
+// continued returns a copy of the branch that an account's head continues from
+// base on, perhaps a new one that is not stored, and the full start list of
+// that head.
+func (b *batch) continued(a *Account, base uint64) (branch, StartList, error) {
+	br := branch{Branch: Branch{Certificate: a.Certificate, Lane: a.Lane}}
+	if err := b.admits(a.Certificate, a.Lane); err != nil {
+		return br, nil, err
+	}
+	if held := b.lookup(a.Head.Log); held != nil {
 		br = *held
 	}
-	starts, err := continues(&br, d)
+	starts, rel := a.relate(&br)
+	own := a.Certificate.Author == b.r.self.Load().cert.Author
+	switch {
+	case rel == Same || rel == Behind:
+		return br, nil, ErrStale
+	case own:
+		b.renew(fmt.Sprintf("somebody has counter %d of its own log", a.Head.Counter))
+		if rel != Forked {
+			return br, nil, fmt.Errorf("the log is given up first: %w", ErrGap)
+		}
+	case rel == Unrelated || len(starts) != int(a.Head.StartCount) || starts.Hash() != a.Head.StartsHash:
+		return br, nil, ErrStarts
+	case base > br.Head.Counter:
+		return br, nil, ErrGap
+	}
+	if rel == Forked {
+		return br, nil, b.forked(&br, &a.Head)
+	}
+	return br, starts, nil
+}
+
+// relate puts the start list of an account's head together, as far as it can,
+// and says how the head stands to the one that is held.
+func (a *Account) relate(br *branch) (StartList, Relation) {
+	var starts StartList
+	if a.StartsFrom >= 0 && a.StartsFrom <= len(br.starts) {
+		starts = append(slices.Clone(br.starts[:a.StartsFrom]), a.Starts...)
+	}
+	if br.Head.IsZero() {
+		return starts, Continues
+	}
+	return starts, Relate(&a.Head, starts, &br.Head, br.headStarts())
+}
+
+func (b *batch) acceptDifference(d *Difference, puts []ledgerPut) error {
+	br, starts, err := b.continued(&d.Account, d.Base)
 	if err != nil {
 		return err
 	}
-	if d.Certificate.Author == b.r.self.cert.Author {
-		return fmt.Errorf("the device's own log goes on elsewhere: this store is a copy or an old backup: %w", ErrForked)
+	staging := !br.Target.IsZero()
+	if staging {
+		switch Relate(&d.Head, starts, &br.Target, br.starts) {
+		case Forked:
+			return b.forked(&br, &d.Head)
+		case Unrelated:
+			return ErrStarts
+		}
 	}
 	l, err := newLedger(b.tx, br.Slot, d.Head.Log)
 	if err != nil {
@@ -124,17 +196,30 @@ func (b *batch) acceptDifference(d *Difference, puts []ledgerPut) error {
 	}
 	clock := br.Head.Clock
 	entries := make([]Entry, 0, len(puts))
-	for _, p := range puts {
+	for i := range puts {
+		p := &puts[i]
 		if p.entry.Counter <= frontier {
 			continue
 		}
-		if err := l.add(p); err != nil {
-			return err
-		}
 		clock = max(clock, p.env.Clock)
 		entries = append(entries, p.entry)
+		if staging {
+			stored, err := b.stored(&br, p)
+			if err != nil {
+				return b.suspect(&br, &d.Head, err)
+			}
+			if stored {
+				continue
+			}
+		}
+		if err := l.add(*p); err != nil {
+			return err
+		}
 	}
 	rows, err := l.rows()
+	if staging && err == nil {
+		rows, err = l.rowsAt(d.Head.Counter)
+	}
 	if err != nil {
 		return b.abort(err)
 	}
@@ -149,46 +234,25 @@ func (b *batch) acceptDifference(d *Difference, puts []ledgerPut) error {
 		}
 		br.Slot, l.slot = created.Slot, created.Slot
 	}
-	previous := br.Head
-	if err := errors.Join(l.flush(), b.tx.AppendStarts(br.Slot, starts[len(br.starts):])); err != nil {
+	kept, err := l.flush(b.tx, min(d.Head.Counter, b.r.pins.floor(br.Slot, br.Head.Counter)))
+	if err != nil {
 		return b.abort(err)
 	}
-	br.Head, br.starts = d.Head, starts
-	b.raise(d.Head.Clock)
-	b.announce(&br, &previous, entries, l.firstsAbove(frontier), false)
-	return b.setBranch(br)
-}
-
-// continues decides whether d's head continues what is held of its log, and
-// returns the full start list of d's head.
-func continues(br *branch, d *Difference) (StartList, error) {
-	if d.StartsFrom < 0 || d.StartsFrom > len(br.starts) {
-		return nil, ErrStarts
-	}
-	starts := append(slices.Clone(br.starts[:d.StartsFrom]), d.Starts...)
-	complete := len(starts) == int(d.Head.StartCount) && starts.Hash() == d.Head.StartsHash
-	if br.Head.IsZero() {
-		switch {
-		case d.Base != 0:
-			return nil, ErrGap
-		case !complete:
-			return nil, ErrStarts
+	if len(starts) > len(br.starts) {
+		if err := b.tx.AppendStarts(br.Slot, starts[len(br.starts):]); err != nil {
+			return b.abort(err)
 		}
-		return starts, nil
+		br.starts = starts
 	}
-	switch Relate(&d.Head, starts, &br.Head, br.starts) {
-	case Same, Behind:
-		return nil, ErrStale
-	case Forked:
-		return nil, ErrForked
-	case Unrelated:
-		return nil, ErrStarts
+	if kept || staging {
+		b.unswept[br.Slot] = 1
 	}
-	switch {
-	case !complete:
-		return nil, ErrStarts
-	case d.Base > br.Head.Counter:
-		return nil, ErrGap
+	previous := br.Head
+	br.Head = d.Head
+	b.raise(d.Head.Clock)
+	if err := b.reach(&br); err != nil {
+		return err
 	}
-	return starts, nil
+	b.announce(&br, &previous, &Difference{Base: frontier, Firsts: l.firstsBetween(frontier, d.Head.Counter), Entries: entries})
+	return b.setBranch(br)
 }

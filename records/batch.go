@@ -77,6 +77,15 @@ func (q *queue) take() []*operation {
 	return ops
 }
 
+// putBack returns operations that a batch has not run.
+func (q *queue) putBack(ops []*operation) {
+	if len(ops) > 0 {
+		q.mu.Lock()
+		q.waiting = slices.Insert(q.waiting, 0, ops...)
+		q.mu.Unlock()
+	}
+}
+
 // do runs f in a transaction, perhaps together with others, and returns when
 // it is on disk or has failed. f must either return nil, or return an error
 // having written nothing, or return batch.abort's error, which fails
@@ -109,12 +118,16 @@ type batch struct {
 	r  *Replica
 	tx WriteTx
 
-	fatal    error
-	branches map[Slot]*branch // changed or new
-	roster   *rosterState
-	clock    Clock
-	own      [len(identity.Lanes)]*ownLog
-	commits  []Commit
+	fatal       error
+	branches    map[Slot]*branch // changed or new
+	roster      *rosterState
+	clock       Clock
+	own         [len(identity.Lanes)]*ownLog
+	life        uint32
+	unswept     map[Slot]uint64 // changed; 0: nothing is left
+	renewing    bool            // a new incarnation begins when this is on disk
+	incarnation *incarnation
+	changes     []Change
 }
 
 // abort marks the whole transaction as failed: err came from the store.
@@ -127,15 +140,21 @@ func (b *batch) abort(err error) error {
 
 // commit runs ops in one transaction and answers each.
 func (r *Replica) commit(ops []*operation) {
-	b := &batch{r: r, branches: map[Slot]*branch{}, clock: r.clock, own: r.own}
+	b := &batch{r: r, branches: map[Slot]*branch{}, clock: r.clock, own: r.own, life: r.life, unswept: map[Slot]uint64{}}
 	answers := make([]error, len(ops))
+	done := 0
 	// A transaction that has begun is finished whoever has lost patience, so
 	// that nobody is told "cancelled" of something that was written.
 	err := r.store.Update(context.Background(), func(tx WriteTx) error {
 		b.tx = tx
 		for i, op := range ops {
-			if answers[i] = b.try(op); b.fatal != nil {
+			answers[i] = b.try(op)
+			done = i + 1
+			if b.fatal != nil {
 				return b.fatal
+			}
+			if b.renewing {
+				break
 			}
 		}
 		return b.seal()
@@ -143,14 +162,18 @@ func (r *Replica) commit(ops []*operation) {
 	if err == nil {
 		r.publish(b)
 	}
-	for i, op := range ops {
+	if err != nil {
+		done = len(ops)
+	}
+	r.queue.putBack(ops[done:])
+	for i, op := range ops[:done] {
 		if err != nil {
 			answers[i] = err
 		}
 		op.done <- answers[i]
 	}
 	if err == nil {
-		r.watchers.tell(b.commits)
+		r.watchers.tell(b.changes)
 	}
 }
 
@@ -165,7 +188,8 @@ func (b *batch) try(op *operation) (err error) {
 	return op.run(b)
 }
 
-// seal signs what this device wrote and stores the clock.
+// seal signs what this device wrote, stores the clock, and deletes a little of what
+// is superseded.
 func (b *batch) seal() error {
 	for lane := range b.own {
 		if o := b.own[lane]; o != nil && len(o.fresh) > 0 {
@@ -174,10 +198,17 @@ func (b *batch) seal() error {
 			}
 		}
 	}
-	if b.clock != b.r.clock {
-		return b.tx.SetValue(valueClock, binary.BigEndian.AppendUint64(nil, uint64(b.clock)))
+	if b.renewing {
+		if err := b.sealIncarnation(); err != nil {
+			return err
+		}
 	}
-	return nil
+	if b.clock != b.r.clock {
+		if err := b.tx.SetValue(valueClock, binary.BigEndian.AppendUint64(nil, uint64(b.clock))); err != nil {
+			return err
+		}
+	}
+	return b.sweep()
 }
 
 // publish makes a committed batch the replica's state.
@@ -191,7 +222,18 @@ func (r *Replica) publish(b *batch) {
 	if b.roster != nil {
 		r.roster.Store(b.roster)
 	}
-	r.clock, r.own = b.clock, b.own
+	r.clock, r.own, r.life = b.clock, b.own, b.life
+	if b.incarnation != nil {
+		r.self.Store(b.incarnation)
+		r.own = [len(identity.Lanes)]*ownLog{}
+	}
+	for slot, from := range b.unswept {
+		if from == 0 {
+			delete(r.unswept, slot)
+		} else {
+			r.unswept[slot] = from
+		}
+	}
 	if len(b.branches) > 0 || b.roster != nil {
 		r.state = nil
 	}

@@ -171,7 +171,7 @@ func (d *Draft) Own(k RegisterKey) (OwnRegister, bool, error) {
 	slot := Slot(0)
 	if o := d.b.own[lane]; o != nil {
 		slot = o.slot
-	} else if br := d.b.lookup(d.b.r.self.cert.Log(lane)); br != nil {
+	} else if br := d.b.lookup(d.b.r.self.Load().cert.Log(lane)); br != nil {
 		slot = br.Slot
 	}
 	if slot == 0 {
@@ -220,7 +220,7 @@ func (b *batch) ownLog(lane identity.Lane) (*ownLog, error) {
 		}
 		return b.own[lane], nil
 	}
-	cert := b.r.self.cert
+	cert := b.r.self.Load().cert
 	o := &ownLog{lane: lane, log: cert.Log(lane), next: 1}
 	br := b.lookup(o.log)
 	if br == nil {
@@ -258,7 +258,7 @@ func (b *batch) sealOwn(o *ownLog) error {
 	kept := make([]Entry, 0, len(o.fresh))
 	for i := range o.fresh {
 		f := &o.fresh[i]
-		live, err := l.supersede(f)
+		live, err := l.supersede(b.tx, f)
 		if err != nil {
 			return b.abort(err)
 		}
@@ -282,14 +282,20 @@ func (b *batch) sealOwn(o *ownLog) error {
 	}
 	br.Head = Head{Log: o.log, Counter: o.next - 1, Fingerprint: Fingerprint(rows), Clock: o.clock}
 	br.Head.SetStarts(br.starts)
-	br.Head.Sign(b.r.self.key)
-	if err := l.flush(); err != nil {
+	br.Head.Sign(b.r.self.Load().key)
+	listed, err := l.flush(b.tx, b.r.pins.floor(br.Slot, previous.Counter))
+	if err != nil {
 		return b.abort(err)
+	}
+	if listed {
+		b.unswept[br.Slot] = 1
 	}
 	if err := b.setBranch(br); err != nil {
 		return err
 	}
-	b.announce(&br, &previous, kept, l.firstsAbove(previous.Counter), true)
+	b.announce(&br, &previous, &Difference{
+		Base: previous.Counter, Firsts: l.firstsBetween(previous.Counter, br.Head.Counter), Entries: kept,
+	})
 	o.fresh, o.firsts = nil, nil
 	return nil
 }

@@ -10,7 +10,10 @@ import (
 	"github.com/classmesh/classmesh/records/identity"
 )
 
-var labelReceipt = identity.NewLabel("classmesh 1 receipt")
+var (
+	labelReceipt     = identity.NewLabel("classmesh 1 receipt")
+	labelReceiptHash = identity.NewLabel("classmesh 1 receipt hash")
+)
 
 // MaxReceiptItems is how many heads one receipt covers at most.
 const MaxReceiptItems = 256
@@ -76,6 +79,9 @@ func (r *Receipt) Verify(coordinator identity.DevicePublic) error {
 	}
 	return nil
 }
+
+// receiptHash names an encoded receipt in a store.
+func receiptHash(encoded []byte) identity.Hash { return labelReceiptHash.Hash(encoded) }
 
 // Encode returns the fixed layout.
 func (r *Receipt) Encode() []byte { return append(r.signed(), r.Signature[:]...) }

@@ -52,6 +52,7 @@ const (
 	valueRoster      = "roster"      // encoded roster
 	valueIncarnation = "incarnation" // author seed (32), certificate
 	valueClock       = "clock"       // 8 bytes
+	valueLife        = "life"        // of the coordinator, the highest whose receipts are counted: 4 bytes
 )
 
 // Replica is what one device holds of a zone. All methods are safe for
@@ -73,25 +74,16 @@ type Replica struct {
 	logs     map[identity.LogID]Slot
 	state    *State // nil when it must be made anew
 
-	self incarnation
+	self atomic.Pointer[incarnation]
 
 	// Owned by whoever runs the batch.
-	clock Clock
-	own   [len(identity.Lanes)]*ownLog
+	clock   Clock
+	own     [len(identity.Lanes)]*ownLog
+	life    uint32          // of the coordinator, the highest whose receipts are counted
+	unswept map[Slot]uint64 // branches with entries to delete, and from where to look; see sweep.go
 
+	pins     pins
 	watchers watchers
-}
-
-// incarnation is the current life of the database.
-type incarnation struct {
-	key  identity.AuthorKey
-	cert identity.Certificate
-}
-
-// branch is a Branch with its start list. Values are replaced, never changed.
-type branch struct {
-	Branch
-	starts StartList
 }
 
 type rosterState struct {
@@ -106,7 +98,7 @@ func Found(ctx context.Context, cfg Config, f Founding) (*Replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("found replica: %w", err)
 	}
-	in, err := newIncarnation(cfg, f.Zone, 1)
+	in, err := newIncarnation(&cfg, f.Zone, 1)
 	if err != nil {
 		return nil, fmt.Errorf("found replica: %w", err)
 	}
@@ -130,32 +122,6 @@ func Found(ctx context.Context, cfg Config, f Founding) (*Replica, error) {
 	return Open(ctx, cfg)
 }
 
-func newIncarnation(cfg Config, zone identity.ZoneID, sequence uint64) (incarnation, error) {
-	key, err := identity.GenerateAuthorKey(cfg.Random)
-	if err != nil {
-		return incarnation{}, err
-	}
-	return incarnation{key, identity.IssueCertificate(cfg.Identity, zone, key, sequence)}, nil
-}
-
-func (in *incarnation) encode() []byte { return append(in.key.Seed(), in.cert.Encode()...) }
-
-func decodeIncarnation(b []byte) (in incarnation, err error) {
-	if len(b) < identity.SeedBytes {
-		return in, fmt.Errorf("incarnation of %d bytes: %w", len(b), ErrDamaged)
-	}
-	if in.key, err = identity.AuthorKeyFromSeed(b[:identity.SeedBytes]); err != nil {
-		return in, err
-	}
-	if in.cert, err = identity.DecodeCertificate(b[identity.SeedBytes:]); err != nil {
-		return in, err
-	}
-	if in.cert.Author != in.key.Public() {
-		return in, fmt.Errorf("author key and certificate do not belong together: %w", ErrDamaged)
-	}
-	return in, nil
-}
-
 // Open continues the replica in a store. It returns [ErrNotFounded] on an
 // empty store and [ErrOtherIdentity] if cfg.Identity is not the key under
 // which it was founded.
@@ -166,8 +132,10 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 		device:   cfg.Identity.Public().ID(),
 		branches: map[Slot]*branch{},
 		logs:     map[identity.LogID]Slot{},
+		unswept:  map[Slot]uint64{},
 	}
 	r.queue.init()
+	r.pins.now = cfg.Now
 	var err error
 	if r.start, err = identity.NewStartID(cfg.Random); err != nil {
 		return nil, fmt.Errorf("open replica: %w", err)
@@ -205,22 +173,37 @@ func (r *Replica) load(tx Tx) error {
 	if b, err = tx.Value(valueIncarnation); err != nil {
 		return fmt.Errorf("read incarnation: %w", err)
 	}
-	if r.self, err = decodeIncarnation(b); err != nil {
+	self, err := decodeIncarnation(b)
+	if err != nil {
 		return fmt.Errorf("read incarnation: %w", err)
 	}
+	r.self.Store(self)
 	if b, err = tx.Value(valueClock); err == nil && len(b) == 8 {
 		r.clock = Clock(binary.BigEndian.Uint64(b))
 	} else if !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("read clock: %w", errors.Join(err, ErrDamaged))
+	}
+	if b, err = tx.Value(valueLife); err == nil && len(b) == 4 {
+		r.life = binary.BigEndian.Uint32(b)
+	} else if !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("read life of the coordinator: %w", errors.Join(err, ErrDamaged))
 	}
 	return tx.Branches(func(b Branch) error {
 		starts, err := tx.Starts(b.Slot)
 		if err != nil {
 			return err
 		}
-		r.branches[b.Slot] = &branch{b, starts}
+		br := &branch{Branch: b, starts: starts}
+		if !b.Target.IsZero() {
+			rows, err := tx.TargetRows(b.Slot)
+			if err != nil {
+				return fmt.Errorf("read segment list of target: %w", err)
+			}
+			br.targets = []*target{newTarget(b.Target, rows)}
+		}
+		r.branches[b.Slot] = br
 		r.logs[b.Log()] = b.Slot
-		return nil
+		return r.findDrops(tx, b.Slot)
 	})
 }
 
@@ -237,38 +220,13 @@ func (r *Replica) Coordinator() identity.DevicePublic { return r.coordinator }
 func (r *Replica) StartID() identity.StartID { return r.start }
 
 // Certificate returns the certificate of the current incarnation.
-func (r *Replica) Certificate() identity.Certificate { return r.self.cert }
+func (r *Replica) Certificate() identity.Certificate { return r.self.Load().cert }
 
 // Roster returns the highest roster known. It must not be changed.
 func (r *Replica) Roster() *roster.Roster { return r.roster.Load().Roster }
 
 // RosterBytes returns the encoding of Roster. It must not be changed.
 func (r *Replica) RosterBytes() []byte { return r.roster.Load().encoded }
-
-// AcceptRoster takes a roster offered by anybody. A lower epoch is
-// [roster.ErrStale], which is harmless; the same roster again is nil.
-func (r *Replica) AcceptRoster(ctx context.Context, encoded []byte) error {
-	err := r.do(ctx, func(b *batch) error {
-		current := r.roster.Load()
-		if bytes.Equal(current.encoded, encoded) {
-			return nil
-		}
-		next, err := roster.Accept(current.Roster, encoded, r.coordinator, r.zone)
-		if err != nil {
-			return err
-		}
-		encoded := bytes.Clone(encoded)
-		if err := b.tx.SetValue(valueRoster, encoded); err != nil {
-			return b.abort(err)
-		}
-		b.roster = &rosterState{next, encoded}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("accept roster: %w", err)
-	}
-	return nil
-}
 
 // Close ends the replica: no further write is begun. The store stays open.
 func (r *Replica) Close() error {

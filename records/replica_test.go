@@ -130,11 +130,11 @@ func seen(t testing.TB, r *records.Replica) (list []string) {
 func pull(t testing.TB, to, from *records.Replica) {
 	t.Helper()
 	for _, row := range from.State().Rows {
-		base, starts := to.Frontier(row.Log)
+		base, starts := to.Frontier(row.BranchRef)
 		if base >= row.Counter {
 			continue
 		}
-		d, err := from.Difference(t.Context(), row.Log, base, starts)
+		d, err := from.Difference(t.Context(), row.BranchRef, base, starts)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +171,7 @@ func TestWriteReadReopen(t *testing.T) {
 	if err := put(again, reg("a", "4")); err != nil {
 		t.Fatal(err)
 	}
-	if c, starts := again.Frontier(again.Certificate().Log(identity.LaneProgress)); c != 5 || starts != 2 {
+	if c, starts := again.Frontier(records.BranchRef{Log: again.Certificate().Log(identity.LaneProgress)}); c != 5 || starts != 2 {
 		t.Errorf("counter %d, %d starts; want 5, 2", c, starts)
 	}
 	if _, err := records.Found(t.Context(), z.config(0, store), records.Founding{Zone: zoneID, Coordinator: z.coordinator.Public(), Roster: z.roster}); !errors.Is(err, records.ErrFounded) {
@@ -298,7 +298,7 @@ func TestConcurrentWrites(t *testing.T) {
 	z := newZone(t, 1)
 	r := z.found(t, 0, storetest.NewMemory())
 	var commits []uint64
-	defer r.Watch(func(c records.Commit) { commits = append(commits, c.Head.Counter) })()
+	defer r.Watch(func(c records.Change) { commits = append(commits, c.Commit.Head.Counter) })()
 	var wg sync.WaitGroup
 	for n := range 40 {
 		wg.Go(func() {
@@ -391,7 +391,7 @@ func TestLyingPeer(t *testing.T) {
 	}
 	log := a.Certificate().Log(identity.LaneProgress)
 	fresh := func() *records.Difference {
-		d, err := a.Difference(t.Context(), log, 0, 0)
+		d, err := a.Difference(t.Context(), records.BranchRef{Log: log}, 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -461,7 +461,7 @@ func TestForkIsNoticed(t *testing.T) {
 	}
 	pull(t, b, a)
 	log := a.Certificate().Log(identity.LaneProgress)
-	other, err := copied.Difference(t.Context(), log, 1, 1)
+	other, err := copied.Difference(t.Context(), records.BranchRef{Log: log}, 1, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

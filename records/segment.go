@@ -1,6 +1,7 @@
 package records
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -39,6 +40,8 @@ type Row struct {
 	Live     uint32 // number of live entries, at least 1
 	Checksum identity.Hash
 }
+
+func compareRows(a, b Row) int { return cmp.Compare(a.First, b.First) }
 
 // AppendRows appends the encoding of rows to b.
 func AppendRows(b []byte, rows []Row) []byte {

@@ -78,6 +78,29 @@ type Need struct {
 	From  uint64
 }
 
+// Plan is what a replica needs to complete a head of which it stages segments.
+type Plan struct {
+	// Needs are the segments that are lacking, newest first.
+	Needs []Need
+	// Done says that the head is promoted, or that what is held is beyond it.
+	Done bool
+	// Target is the counter of the head that Needs belong to.
+	Target uint64
+}
+
+// Mark is a counter of a log.
+type Mark struct {
+	Log     identity.LogID
+	Counter uint64
+}
+
+// Change is something that has become durable; one of its fields is set.
+type Change struct {
+	Commit  *Commit
+	Receipt []byte // encoded, the first time that it was accepted
+	Roster  bool   // there is a new roster
+}
+
 // Commit is what has just become durable in one branch, for those who watch:
 // the difference from the previous head, whose hash a push carries.
 type Commit struct {

@@ -103,8 +103,9 @@ type (
 	}
 	// Promote completes a target.
 	Promote struct {
-		ID  uint64
-		Ref records.BranchRef
+		ID   uint64
+		Ref  records.BranchRef
+		Head uint64 // the target's counter
 	}
 	// AcceptRoster stores a roster.
 	AcceptRoster struct {

@@ -382,7 +382,7 @@ func (m *replica) SegmentData(_ context.Context, ref records.BranchRef, head uin
 	case l.target.Counter:
 		live = l.candidate()
 	default:
-		return nil, exchange.ErrMoved
+		return nil, records.ErrMoved
 	}
 	s := &records.SegmentData{Ref: ref, Head: head, First: n.First, From: n.From}
 	for _, c := range slices.Sorted(maps.Keys(live)) {
@@ -536,7 +536,7 @@ func (m *replica) AcceptSegmentData(_ context.Context, s *records.SegmentData) e
 	return nil
 }
 
-func (m *replica) Promote(_ context.Context, ref records.BranchRef) (exchange.Plan, error) {
+func (m *replica) Promote(_ context.Context, ref records.BranchRef, _ uint64) (exchange.Plan, error) {
 	l := m.logs[ref.Log]
 	if l == nil || l.target.IsZero() {
 		return exchange.Plan{Done: true}, nil

@@ -2,16 +2,11 @@ package exchange
 
 import (
 	"context"
-	"errors"
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/records/roster"
 )
-
-// ErrMoved is what Replica.SegmentData returns when the head is not the one
-// asked for any more.
-var ErrMoved = errors.New("the head has changed: ask for the segment list again")
 
 // Local is what a [Machine] looks at while it steps: facts that the replica
 // has in memory. No method waits or does I/O, and all are safe for concurrent
@@ -56,7 +51,7 @@ type Replica interface {
 	// records.ErrUnknownBranch.
 	SegmentList(ctx context.Context, ref records.BranchRef, base uint64, starts int) (*records.SegmentList, error)
 	// SegmentData returns a segment at the head with the given counter, or
-	// ErrMoved.
+	// records.ErrMoved.
 	SegmentData(ctx context.Context, ref records.BranchRef, head uint64, n records.Need) (*records.SegmentData, error)
 
 	AcceptDifference(ctx context.Context, d *records.Difference) error
@@ -67,9 +62,9 @@ type Replica interface {
 	// it does not, and the target is another head than the segment's by now,
 	// the error is records.ErrGap; otherwise it is records.ErrMismatch.
 	AcceptSegmentData(ctx context.Context, s *records.SegmentData) error
-	// Promote makes the target the branch's head if nothing is needed any
-	// more, and says what is if something is.
-	Promote(ctx context.Context, ref records.BranchRef) (Plan, error)
+	// Promote makes the target with the given counter the branch's head if
+	// nothing is needed any more, and says what is if something is.
+	Promote(ctx context.Context, ref records.BranchRef, head uint64) (Plan, error)
 
 	AcceptRoster(ctx context.Context, encoded []byte) error
 	AcceptReceipt(ctx context.Context, encoded []byte) error
@@ -82,26 +77,11 @@ type Replica interface {
 	Watch(f func(Change)) (stop func())
 }
 
-// Plan is what a replica needs to complete the target of a branch.
-type Plan struct {
-	// Needs are the segments that are lacking, newest first.
-	Needs []records.Need
-	// Done says that the target is promoted.
-	Done bool
-	// Target is the counter of the target: that of the list, or of a newer one
-	// that came from elsewhere.
-	Target uint64
-}
+// What a Replica speaks of besides records and logs.
+type (
+	Plan   = records.Plan
+	Mark   = records.Mark
+	Change = records.Change
+)
 
-// Mark is a counter of a log.
-type Mark struct {
-	Log     identity.LogID
-	Counter uint64
-}
-
-// Change is something that has become durable; one of its fields is set.
-type Change struct {
-	Commit  *records.Commit
-	Receipt []byte // encoded, the first time that it was accepted or issued
-	Roster  bool   // there is a new roster
-}
+var _ Replica = (*records.Replica)(nil)

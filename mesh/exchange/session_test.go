@@ -82,8 +82,8 @@ func (l locked) AcceptSegmentData(ctx context.Context, s *records.SegmentData) e
 	return under(l, func() error { return l.replica.AcceptSegmentData(ctx, s) })
 }
 
-func (l locked) Promote(ctx context.Context, r records.BranchRef) (exchange.Plan, error) {
-	return under2(l, func() (exchange.Plan, error) { return l.replica.Promote(ctx, r) })
+func (l locked) Promote(ctx context.Context, r records.BranchRef, head uint64) (exchange.Plan, error) {
+	return under2(l, func() (exchange.Plan, error) { return l.replica.Promote(ctx, r, head) })
 }
 
 func (l locked) AcceptRoster(ctx context.Context, b []byte) error {

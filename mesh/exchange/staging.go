@@ -265,7 +265,7 @@ func (m *Machine) promote(b *branch) {
 	s := &b.staging
 	s.closing = true
 	m.hand(&handover{lane: b.lane, begin: func(id uint64) Effect {
-		return Promote{id, s.ref}
+		return Promote{id, s.ref, s.head}
 	}, then: func(done Done) {
 		s.closing = false
 		switch judgeError(done.Err) {

@@ -191,7 +191,7 @@ func (m *Machine) readReceipts() {
 			known = m.hello.Receipted[i]
 		}
 		if m.cfg.Local.Receipted(log) > known {
-			beyond = append(beyond, Mark{log, known})
+			beyond = append(beyond, Mark{Log: log, Counter: known})
 		}
 	}
 	if len(beyond) == 0 {

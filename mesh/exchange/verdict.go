@@ -43,7 +43,7 @@ func judgeError(err error) verdict {
 		{records.ErrMismatch, mismatch},
 		{records.ErrFull, full},
 		{records.ErrUnknownBranch, gone},
-		{ErrMoved, moved},
+		{records.ErrMoved, moved},
 		{records.ErrLarge, large},
 		{context.Canceled, cancelled},
 		{records.ErrClosed, cancelled},

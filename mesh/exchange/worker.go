@@ -48,7 +48,7 @@ func (w *worker) do(ctx context.Context, e Effect) (d Done, ok bool) {
 		d.Records, d.Err = w.acceptSegment(ctx, e)
 	case Promote:
 		d.ID = e.ID
-		d.Plan, d.Err = w.replica.Promote(ctx, e.Ref)
+		d.Plan, d.Err = w.replica.Promote(ctx, e.Ref, e.Head)
 	case AcceptRoster:
 		d.ID = e.ID
 		d.Err = w.replica.AcceptRoster(ctx, e.Encoded)

@@ -85,11 +85,11 @@ func TestReplicaKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		log := r.Certificate().Log(identity.LaneDetail)
-		held, _ := r.Frontier(log)
+		held, _ := r.Frontier(records.BranchRef{Log: log})
 		if held < acknowledged {
 			t.Fatalf("round %d: %d acknowledged, %d held", round, acknowledged, held)
 		}
-		d, err := r.Difference(t.Context(), log, 0, 0)
+		d, err := r.Difference(t.Context(), records.BranchRef{Log: log}, 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +138,7 @@ func TestReplicaFull(t *testing.T) {
 	if !errors.Is(err, records.ErrFull) {
 		t.Fatal(err)
 	}
-	if c, _ := r.Frontier(r.Certificate().Log(identity.LaneDetail)); c != last || last == 0 {
+	if c, _ := r.Frontier(records.BranchRef{Log: r.Certificate().Log(identity.LaneDetail)}); c != last || last == 0 {
 		t.Errorf("frontier %d after %d acknowledged", c, last)
 	}
 	mustCheck(t, s)

@@ -100,11 +100,11 @@ func (z *zone) pull(to, from int, lanes ...identity.Lane) {
 		for _, l := range lanes {
 			wanted = wanted || l == row.Lane
 		}
-		base, starts := dst.Frontier(row.Log)
+		base, starts := dst.Frontier(row.BranchRef)
 		if !wanted || base >= row.Counter {
 			continue
 		}
-		d, err := src.Difference(z.t.Context(), row.Log, base, starts)
+		d, err := src.Difference(z.t.Context(), row.BranchRef, base, starts)
 		if err != nil {
 			z.t.Fatal(err)
 		}

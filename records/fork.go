@@ -1,0 +1,122 @@
+package records
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/classmesh/classmesh/records/identity"
+)
+
+// Fork is the evidence that a log has two continuations: a head that is held,
+// and one that its author signed as well and that neither continues it nor is
+// continued by it.
+type Fork struct {
+	Certificate identity.Certificate
+	Held, Other Head
+}
+
+const (
+	tableForks = "forks" // log (32), hash of the other head (32): certificate, held head, other head
+	// maxForks is how much evidence is kept of a log: it takes no more to show
+	// that there is some.
+	maxForks = 8
+)
+
+// Forks returns the forks that were noticed, by log.
+func (r *Replica) Forks(ctx context.Context) ([]Fork, error) {
+	var list []Fork
+	err := r.store.View(ctx, func(tx Tx) error {
+		return tx.Items(tableForks, nil, func(_, v []byte) error {
+			f, err := decodeFork(v)
+			list = append(list, f)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read evidence of forks: %w", err)
+	}
+	return list, nil
+}
+
+func (f *Fork) encode() []byte {
+	held := f.Held.Encode()
+	b := append(f.Certificate.Encode(), byte(len(held)>>8), byte(len(held)))
+	return append(append(b, held...), f.Other.Encode()...)
+}
+
+func decodeFork(b []byte) (f Fork, err error) {
+	if len(b) < identity.CertificateBytes+2 {
+		return f, fmt.Errorf("evidence of %d bytes: %w", len(b), ErrDamaged)
+	}
+	if f.Certificate, err = identity.DecodeCertificate(b[:identity.CertificateBytes]); err != nil {
+		return f, err
+	}
+	b = b[identity.CertificateBytes:]
+	n := int(b[0])<<8 | int(b[1])
+	if b = b[2:]; len(b) < n {
+		return f, fmt.Errorf("evidence is cut short: %w", ErrDamaged)
+	}
+	if f.Held, err = DecodeHead(b[:n]); err != nil {
+		return f, err
+	}
+	f.Other, err = DecodeHead(b[n:])
+	return f, err
+}
+
+// forked keeps the evidence of a fork, in which other was verified, and returns
+// [ErrForked]. What is held stays as it is.
+func (b *batch) forked(br *branch, other *Head) error {
+	held := br.Head
+	if !br.Target.IsZero() {
+		held = br.Target
+	}
+	if br.Slot == 0 || held.IsZero() {
+		return ErrForked
+	}
+	hash := other.Hash()
+	key := slices.Concat(other.Log[:], hash[:])
+	var known, same int
+	err := b.tx.Items(tableForks, other.Log[:], func(k, _ []byte) error {
+		known++
+		if slices.Equal(k, key) {
+			same++
+		}
+		return nil
+	})
+	if err != nil {
+		return b.abort(err)
+	}
+	if same > 0 || known >= maxForks {
+		return ErrForked
+	}
+	f := Fork{br.Certificate, held, *other}
+	if err := b.tx.SetItem(tableForks, key, f.encode()); err != nil {
+		return b.abort(err)
+	}
+	b.r.cfg.Logger.Error("two continuations of one log: the device was copied, or restored from a backup",
+		"log", other.Log.Short(), "device", br.Certificate.Device.ID(), "held", held.Counter, "other", other.Counter)
+	if br.Trouble == "" {
+		next := *br
+		next.Trouble = "there are two continuations of this log: the device was copied, or restored from a backup"
+		if err := b.setBranch(next); err != nil {
+			return err
+		}
+	}
+	return ErrForked
+}
+
+// suspect takes an error of comparing a branch with a head: evidence of a fork
+// is kept, a fault of the store ends the batch.
+func (b *batch) suspect(br *branch, other *Head, err error) error {
+	switch {
+	case errors.Is(err, ErrForked):
+		return errors.Join(err, b.forked(br, other))
+	case errors.Is(err, ErrMismatch), errors.Is(err, ErrGap):
+		return err
+	}
+	return b.abort(err)
+}
+
+func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }

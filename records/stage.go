@@ -1,0 +1,360 @@
+package records
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// Staging: what is more than a small difference comes as a head with its
+// segment list, the target, and then as segments, the newest first, each
+// verified by itself and stored where it will stay. When the stored segments
+// equal those of the list, the target is promoted: it becomes the branch's
+// head.
+//
+// The target may move on while segments come. What is stored stays; a new
+// target says again what is lacking. A head between the promoted one and the
+// target may be offered as well, by somebody who has it completely: then
+// entries above it, and what only these supersede, are thought away when its
+// segments are compared.
+
+// AcceptSegmentList makes the list's head the target of its branch, unless a
+// later one is that already, and says what is lacking. When it returns, the
+// target is on disk. Errors are those of [Replica.AcceptDifference].
+func (r *Replica) AcceptSegmentList(ctx context.Context, l *SegmentList) (Plan, error) {
+	var p Plan
+	err := r.verifyList(l)
+	if err == nil {
+		err = r.do(ctx, func(b *batch) (err error) {
+			p, err = b.acceptList(l)
+			return err
+		})
+	}
+	if err != nil {
+		return Plan{}, fmt.Errorf("accept segment list of %s: %w", l.Head.Log.Short(), err)
+	}
+	return p, nil
+}
+
+func (r *Replica) verifyList(l *SegmentList) error {
+	if err := l.verify(r.zone); err != nil {
+		return err
+	}
+	last := uint64(0)
+	for i, row := range l.Rows {
+		end := l.Head.Counter
+		if i+1 < len(l.Rows) {
+			end = l.Rows[i+1].First - 1
+		}
+		if row.First <= last || row.First > end || row.Live == 0 || row.Live > SegmentCounters || uint64(row.Live) > end-row.First+1 {
+			return fmt.Errorf("row of segment %d: %w", row.First, ErrRows)
+		}
+		last = row.First
+	}
+	if Fingerprint(l.Rows) != l.Head.Fingerprint {
+		return fmt.Errorf("segment list: %w", ErrMismatch)
+	}
+	return nil
+}
+
+func (b *batch) acceptList(l *SegmentList) (Plan, error) {
+	br, starts, err := b.continued(&l.Account, 0)
+	if err != nil {
+		return Plan{}, err
+	}
+	t, err := b.aim(&br, l, starts)
+	if err != nil {
+		return Plan{}, err
+	}
+	p, err := t.plan(b.tx, &br)
+	if err != nil {
+		return Plan{}, b.suspect(&br, &t.head, err)
+	}
+	return p, nil
+}
+
+// aim finds or makes the target that a list is of.
+func (b *batch) aim(br *branch, l *SegmentList, starts StartList) (*target, error) {
+	if len(br.targets) > 0 {
+		switch Relate(&l.Head, starts, &br.Target, br.starts) {
+		case Same:
+			return br.targets[0], nil
+		case Behind:
+			for _, t := range br.targets[1:] {
+				if t.head.Counter == l.Head.Counter && t.head.Fingerprint == l.Head.Fingerprint {
+					return t, nil
+				}
+			}
+			t := newTarget(l.Head, slices.Clone(l.Rows))
+			br.targets = []*target{br.targets[0], t}
+			b.branches[br.Slot] = br
+			return t, nil
+		case Forked:
+			return nil, b.forked(br, &l.Head)
+		case Unrelated:
+			return nil, ErrStarts
+		}
+	}
+	if br.Slot == 0 {
+		created, err := b.createBranch(l.Certificate, l.Lane)
+		if err != nil {
+			return nil, err
+		}
+		br.Slot = created.Slot
+	}
+	t := newTarget(l.Head, slices.Clone(l.Rows))
+	if err := b.tx.AppendStarts(br.Slot, starts[len(br.starts):]); err != nil {
+		return nil, b.abort(err)
+	}
+	if err := b.tx.SetTargetRows(br.Slot, t.rows); err != nil {
+		return nil, b.abort(err)
+	}
+	br.Target, br.starts, br.targets = l.Head, starts, []*target{t}
+	return t, b.setBranch(*br)
+}
+
+// AcceptSegmentData stores a segment that verifies against a target of its
+// branch; its entries are visible at once. If it does not verify, the error is
+// [ErrGap] if the target is not the segment's head any more, and [ErrMismatch]
+// if it is; then nothing is stored. The entries' bytes must not change
+// afterwards.
+func (r *Replica) AcceptSegmentData(ctx context.Context, s *SegmentData) error {
+	t, puts, err := r.verifySegment(s)
+	if err == nil {
+		err = r.do(ctx, func(b *batch) error { return b.acceptSegment(s, t, puts) })
+	}
+	if err != nil {
+		return fmt.Errorf("accept segment %d of %s: %w", s.First, s.Ref.Log.Short(), err)
+	}
+	return nil
+}
+
+// verifySegment checks what can be checked without the store and finds the
+// target that the segment belongs to. A tail of a segment is compared in
+// acceptSegment.
+func (r *Replica) verifySegment(s *SegmentData) (*target, []ledgerPut, error) {
+	r.mu.RLock()
+	br := r.held(s.Ref)
+	r.mu.RUnlock()
+	switch {
+	case br == nil || len(br.targets) == 0 && br.Head.Counter < s.Head:
+		return nil, nil, ErrGap
+	case len(br.targets) == 0:
+		return nil, nil, ErrStale
+	}
+	t := br.targets[0]
+	unlike := ErrGap
+	for _, c := range br.targets {
+		if c.head.Counter == s.Head {
+			t, unlike = c, ErrMismatch
+		}
+	}
+	i, ok := t.find(s.First)
+	if !ok {
+		return nil, nil, fmt.Errorf("no such segment: %w", unlike)
+	}
+	row, end := &t.rows[i], t.end(i)
+	if len(s.Entries) > SegmentCounters || s.From > end {
+		return nil, nil, fmt.Errorf("%d entries from %d: %w", len(s.Entries), s.From, ErrMismatch)
+	}
+	puts, err := verifyEntries(br.Log(), s.Entries, max(s.First, s.From)-1, MaxSegmentBytes)
+	if err != nil {
+		return nil, nil, err
+	}
+	var sum Sum
+	for i := range puts {
+		p := &puts[i]
+		if p.entry.Counter > end || p.env.Clock > t.head.Clock {
+			return nil, nil, fmt.Errorf("entry %d: %w", p.entry.Counter, unlike)
+		}
+		if s.From == 0 {
+			sum.Add(p.leaf)
+		}
+	}
+	if s.From == 0 && (len(puts) != int(row.Live) || sum.Checksum() != row.Checksum) {
+		return nil, nil, unlike
+	}
+	return t, puts, nil
+}
+
+func (b *batch) acceptSegment(s *SegmentData, t *target, puts []ledgerPut) error {
+	br := b.lookup(s.Ref.Log)
+	switch {
+	case br == nil:
+		return ErrGap
+	case br.Head.Counter >= t.head.Counter:
+		return ErrStale
+	case !slices.Contains(br.targets, t):
+		return ErrGap
+	}
+	if err := b.admits(br.Certificate, br.Lane); err != nil {
+		return err
+	}
+	l, err := newLedger(b.tx, br.Slot, br.Log())
+	if err != nil {
+		return b.abort(err)
+	}
+	former := l.has(s.First)
+	if !former && s.First <= br.Head.Counter {
+		return b.suspect(br, &t.head, fmt.Errorf("segment %d was not there before: %w", s.First, ErrForked))
+	}
+	l.begin(s.First)
+	clock := Clock(0)
+	for i := range puts {
+		p := &puts[i]
+		if former {
+			stored, err := b.stored(br, p)
+			if err != nil {
+				return b.suspect(br, &t.head, err)
+			}
+			if stored {
+				continue
+			}
+		}
+		if err := l.add(*p); err != nil {
+			return err
+		}
+		clock = max(clock, p.env.Clock)
+	}
+	if s.From > 0 {
+		rows, err := t.stored(l, br)
+		if err != nil {
+			return b.abort(err)
+		}
+		i, _ := t.find(s.First)
+		if !slices.Contains(rows, t.rows[i]) {
+			t.note(s.First, attemptTail)
+			if s.Head != t.head.Counter {
+				return ErrGap
+			}
+			return fmt.Errorf("with what was there before: %w", ErrMismatch)
+		}
+	} else if former {
+		t.note(s.First, attemptWhole)
+	}
+	if _, err := l.flush(b.tx, 0); err != nil {
+		return b.abort(err)
+	}
+	b.raise(clock)
+	return nil
+}
+
+// stored reports whether an entry is stored already; [ErrForked] if another
+// one stands in its place.
+func (b *batch) stored(br *branch, p *ledgerPut) (bool, error) {
+	e, err := b.tx.Entry(br.Slot, p.entry.Counter)
+	switch {
+	case isNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, b.abort(err)
+	case e.Leaf(br.Log()) != p.leaf:
+		return false, fmt.Errorf("entry %d is another than the one that is held: %w", p.entry.Counter, ErrForked)
+	}
+	return true, nil
+}
+
+// Promote makes the target with the given counter the branch's head if nothing
+// of it is lacking, and says what is otherwise. It returns [ErrMismatch] if what
+// is stored does not give the target's fingerprint, and [ErrGap] if there is no
+// such target.
+func (r *Replica) Promote(ctx context.Context, ref BranchRef, head uint64) (Plan, error) {
+	var p Plan
+	r.mu.RLock()
+	br := r.held(ref)
+	r.mu.RUnlock()
+	err := r.store.View(ctx, func(tx Tx) (err error) {
+		p, err = br.lacking(tx, head)
+		return err
+	})
+	if err == nil && len(p.Needs) > 0 {
+		return p, nil
+	}
+	if !p.Done {
+		err = r.do(ctx, func(b *batch) (err error) {
+			p, err = b.promote(ref, head)
+			return err
+		})
+	}
+	if err != nil {
+		return Plan{}, fmt.Errorf("promote %s: %w", ref.Log.Short(), err)
+	}
+	return p, nil
+}
+
+// lacking plans for the target with the given counter, or for the one that has
+// taken its place.
+func (br *branch) lacking(tx Tx, head uint64) (Plan, error) {
+	if br == nil {
+		return Plan{}, ErrGap
+	}
+	if br.Head.Counter >= head {
+		return Plan{Done: true, Target: head}, nil
+	}
+	if t := br.targetAt(head); t != nil {
+		return t.plan(tx, br)
+	}
+	return Plan{}, ErrGap
+}
+
+// targetAt returns the target with the given counter, or else the highest.
+func (br *branch) targetAt(head uint64) *target {
+	for _, t := range br.targets {
+		if t.head.Counter == head {
+			return t
+		}
+	}
+	if len(br.targets) > 0 {
+		return br.targets[0]
+	}
+	return nil
+}
+
+func (b *batch) promote(ref BranchRef, head uint64) (Plan, error) {
+	held := b.lookup(ref.Log)
+	p, err := held.lacking(b.tx, head)
+	switch {
+	case err != nil && held != nil && len(held.targets) > 0:
+		return Plan{}, b.suspect(held, &held.targetAt(head).head, err)
+	case err != nil || p.Done || len(p.Needs) > 0:
+		return p, err
+	}
+	br := *held
+	t := br.targetAt(head)
+	if err := b.admits(br.Certificate, br.Lane); err != nil {
+		return Plan{}, err
+	}
+	l, err := newLedger(b.tx, br.Slot, br.Log())
+	if err != nil {
+		return Plan{}, b.abort(err)
+	}
+	rows, err := t.stored(l, &br)
+	if err != nil {
+		return Plan{}, b.abort(err)
+	}
+	if Fingerprint(rows) != t.head.Fingerprint {
+		return Plan{}, ErrMismatch
+	}
+	previous := br.Head
+	br.Head = t.head
+	b.raise(t.head.Clock)
+	if err := b.reach(&br); err != nil {
+		return Plan{}, err
+	}
+	b.unswept[br.Slot] = 1
+	b.announce(&br, &previous, nil)
+	return Plan{Done: true, Target: t.head.Counter}, b.setBranch(br)
+}
+
+// reach ends the staging of what br's head has reached.
+func (b *batch) reach(br *branch) error {
+	if br.Target.IsZero() || br.Target.Counter > br.Head.Counter {
+		br.targets = br.targets[:min(1, len(br.targets))]
+		return nil
+	}
+	br.Target, br.targets = Head{}, nil
+	if err := b.tx.SetTargetRows(br.Slot, nil); err != nil {
+		return b.abort(err)
+	}
+	return nil
+}
