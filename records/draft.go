@@ -145,7 +145,7 @@ func (d *Draft) put(rec Record) (Ref, error) {
 		d.before[lane] = &before
 	}
 	e := Entry{Counter: o.next, Envelope: env.Append(nil), Body: slices.Clone(rec.Body)}
-	if o.next-o.first >= SegmentCounters || o.bytes >= SegmentBytes {
+	if o.next-o.first >= d.b.r.segmentCounters || o.bytes >= SegmentBytes {
 		o.first, o.bytes = o.next, 0
 		o.firsts = append(o.firsts, o.first)
 	}

@@ -65,6 +65,8 @@ type Replica struct {
 	device      identity.DeviceID
 	start       identity.StartID
 
+	segmentCounters uint64 // after which a segment of an own log ends: SegmentCounters, fewer in tests
+
 	roster atomic.Pointer[rosterState]
 
 	queue queue // see batch.go
@@ -133,6 +135,8 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 		branches: map[Slot]*branch{},
 		logs:     map[identity.LogID]Slot{},
 		unswept:  map[Slot]uint64{},
+
+		segmentCounters: SegmentCounters,
 	}
 	r.queue.init()
 	r.pins.now = cfg.Now
