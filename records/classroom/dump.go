@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 
 	"github.com/classmesh/classmesh/records"
@@ -16,19 +15,24 @@ import (
 
 // Dump writes the merged state as JSON Lines, the same for replicas that hold
 // the same: first the registers, merged over all logs, by kind, learner and
-// key; then the events, by learner, log and counter. Of secrets it writes only whether
+// key; then the events, by log and counter. Of secrets it writes only whether
 // they are set. What this release cannot read is written as it is stored.
 //
-// Only what counts is written, as views show it. Dump needs memory for one
-// register, or the events of one learner, at a time.
+// Only what counts is written, as views show it: give it a view of
+// [records.Replica.ReadPromoted], which does not show what is staged. Dump needs memory for one
+// register at a time.
 func Dump(v *records.View, w io.Writer) error {
 	d := newDumper(v, w)
-	for k := range 1 << 16 {
-		if err := d.registers(records.Kind(k)); err != nil {
-			return fmt.Errorf("dump registers of kind %v: %w", records.Kind(k), err)
+	kinds, err := v.Kinds()
+	if err != nil {
+		return fmt.Errorf("dump: %w", err)
+	}
+	for _, k := range kinds {
+		if err := d.registers(k); err != nil {
+			return fmt.Errorf("dump registers of kind %v: %w", k, err)
 		}
 	}
-	if err := d.events(); err != nil {
+	if err := v.AllEvents(d.event); err != nil {
 		return fmt.Errorf("dump events: %w", err)
 	}
 	if err := d.out.Flush(); err != nil {
@@ -43,12 +47,11 @@ type dumper struct {
 	json *json.Encoder
 
 	key      records.RegisterKey
-	versions []dumpVersion            // of the register key
-	learners map[identity.UserID]bool // who have registers; the zero ID too
+	versions []dumpVersion // of the register key
 }
 
 func newDumper(v *records.View, w io.Writer) *dumper {
-	d := &dumper{view: v, out: bufio.NewWriterSize(w, 64<<10), learners: map[identity.UserID]bool{{}: true}}
+	d := &dumper{view: v, out: bufio.NewWriterSize(w, 64<<10)}
 	d.json = json.NewEncoder(d.out)
 	d.json.SetEscapeHTML(false)
 	return d
@@ -115,32 +118,7 @@ func dumpKind(k records.Kind) string {
 	return k.String()
 }
 
-// events writes the events, learner by learner.
-func (d *dumper) events() error {
-	for _, learner := range slices.SortedFunc(maps.Keys(d.learners), identity.UserID.Compare) {
-		var lines []dumpEvent
-		for _, lane := range identity.Lanes {
-			err := d.view.Events(learner, lane, func(row records.EventRow) error {
-				lines = append(lines, eventLine(row))
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-		}
-		slices.SortFunc(lines, func(a, b dumpEvent) int {
-			return cmp.Or(a.Log.Compare(b.Log), cmp.Compare(a.Counter, b.Counter))
-		})
-		for _, line := range lines {
-			if err := d.json.Encode(line); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func eventLine(row records.EventRow) dumpEvent {
+func (d *dumper) event(row records.EventRow) error {
 	line := dumpEvent{
 		Kind: dumpKind(row.Envelope.Kind), Learner: row.Envelope.Learner,
 		dumpPlace: placeOf(row.Log, row.Device, row.Counter, row.Envelope),
@@ -148,9 +126,9 @@ func eventLine(row records.EventRow) dumpEvent {
 	if body, ok := Describe(row.Envelope.Kind, row.Body); ok {
 		line.Body = body
 	} else {
-		line.Raw = slices.Clone(row.Body)
+		line.Raw = row.Body
 	}
-	return line
+	return d.json.Encode(line)
 }
 
 // registers writes the registers of one kind: all versions of one follow each
@@ -162,7 +140,6 @@ func (d *dumper) registers(k records.Kind) error {
 				return err
 			}
 			d.key = row.Key
-			d.learners[row.Key.Learner] = true
 		}
 		row.Body = slices.Clone(row.Body)
 		d.versions = append(d.versions, dumpVersion{placeOf(row.Log, row.Device, row.Counter, row.Envelope), row.Body, row})

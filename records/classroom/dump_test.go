@@ -18,7 +18,7 @@ import (
 func (z *zone) dump(device int) string {
 	z.t.Helper()
 	var b bytes.Buffer
-	err := z.devices[device].Read(z.t.Context(), func(v *records.View) error { return classroom.Dump(v, &b) })
+	err := z.devices[device].ReadPromoted(z.t.Context(), func(v *records.View) error { return classroom.Dump(v, &b) })
 	if err != nil {
 		z.t.Fatal(err)
 	}
