@@ -170,12 +170,12 @@ type Outcome string
 const (
 	OutcomeOpen        Outcome = "open"        // it has not
 	OutcomeDone        Outcome = "done"        // in good order
-	OutcomeBroken      Outcome = "broken"      // the connection broke off
+	OutcomeBroken      Outcome = "broken"      // the connection broke off, or the device failed
 	OutcomeRefused     Outcome = "refused"     // the device does not belong to the zone any more
 	OutcomeBlamed      Outcome = "blamed"      // the device broke the rules
 	OutcomeReplaced    Outcome = "replaced"    // by a newer session of the same start
 	OutcomeStopped     Outcome = "stopped"     // one side's program was about to end
-	OutcomeFailed      Outcome = "failed"      // by a fault of one side
+	OutcomeFailed      Outcome = "failed"      // by a fault of the coordinator
 	OutcomeInterrupted Outcome = "interrupted" // the coordinator died
 )
 

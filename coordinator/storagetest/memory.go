@@ -218,6 +218,9 @@ type handle struct {
 	closed bool
 }
 
+// Beneath returns the store that newStore made.
+func (h *handle) Beneath() records.Store { return h.Store }
+
 // View runs f on a snapshot.
 func (h *handle) View(ctx context.Context, f func(records.Tx) error) error {
 	h.mu.RLock()

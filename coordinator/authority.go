@@ -1,0 +1,114 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/roster"
+)
+
+// edit makes the zone's next roster. change returns the roster that it is
+// given if there is nothing to change. When edit returns nil the new roster is
+// stored, and the replica tells it to whoever is connected.
+func (z *zone) edit(ctx context.Context, change func(*roster.Roster) (*roster.Roster, error)) error {
+	z.authority.Lock()
+	defer z.authority.Unlock()
+	if err := z.settleLocked(ctx); err != nil {
+		return err
+	}
+	return z.editLocked(ctx, change)
+}
+
+func (z *zone) editLocked(ctx context.Context, change func(*roster.Roster) (*roster.Roster, error)) error {
+	next, err := change(z.current)
+	if err != nil || next == z.current {
+		return err
+	}
+	next = next.Sign(z.c.cfg.Key, z.c.cfg.Now().UnixMilli())
+	encoded := next.Encode()
+	if len(encoded) > roster.MaxRosterBytes {
+		return fmt.Errorf("the zone has too many devices: its roster would have %d bytes: %w", len(encoded), roster.ErrRoster)
+	}
+	// What has been begun is finished: a roster that is stored is told.
+	ctx = context.WithoutCancel(ctx)
+	if err := z.c.cfg.Storage.SetRoster(ctx, z.id, z.current.Hash(), encoded); err != nil {
+		return err
+	}
+	z.current = next
+	return z.replica.AcceptRoster(ctx, encoded)
+}
+
+// settle brings storage and replica to one roster.
+func (z *zone) settle(ctx context.Context) error {
+	z.authority.Lock()
+	defer z.authority.Unlock()
+	return z.settleLocked(ctx)
+}
+
+func (z *zone) settleLocked(ctx context.Context) error {
+	held := z.replica.Roster()
+	switch {
+	case held.Epoch.Compare(z.current.Epoch) < 0:
+		// Stored, but a crash or a fault came before the replica had it.
+		return z.replica.AcceptRoster(ctx, z.current.Encode())
+	case held.Hash() != z.current.Hash():
+		// A device brought a roster with our signature that we do not know of:
+		// so our storage is older than what we have signed.
+		z.logger.Warn("the coordinator was restored from a backup: it begins a new life", "signed", held.Epoch, "known", z.current.Epoch)
+		if err := z.c.cfg.Storage.SetRoster(ctx, z.id, z.current.Hash(), held.Encode()); err != nil {
+			return err
+		}
+		z.current = held
+	case !z.conflict.Load():
+		return nil
+	default:
+		z.logger.Warn("the coordinator signed two rosters with one epoch: it begins a new life", "epoch", held.Epoch)
+	}
+	err := z.editLocked(ctx, func(r *roster.Roster) (*roster.Roster, error) { return r.NewLife(r.Epoch) })
+	if err == nil {
+		z.conflict.Store(false)
+	}
+	return err
+}
+
+// renew begins a new incarnation of the coordinator's own if its store is
+// behind what others hold of the present one.
+func (z *zone) renew(ctx context.Context) error {
+	head := z.behind.Swap(nil)
+	if head == nil {
+		return nil
+	}
+	renewed, err := z.replica.Behind(ctx, head)
+	if renewed {
+		z.logger.Warn("the coordinator was restored from a backup: it begins a new incarnation")
+	}
+	return err
+}
+
+// closures returns what the zone holds of a device's logs, as their ends. The
+// authority must be held.
+func (z *zone) closures(device identity.DeviceID) (list []roster.Closure, authors []identity.Certificate) {
+	at := map[identity.LogID]int{}
+	for _, row := range z.replica.State().Rows {
+		cert, ok := z.replica.AuthorOf(row.Log)
+		if !ok || cert.Device.ID() != device {
+			continue
+		}
+		head, ok := z.replica.Head(row.BranchRef)
+		if !ok {
+			continue
+		}
+		i, ok := at[row.Log]
+		if !ok {
+			i = len(list)
+			at[row.Log] = i
+			list = append(list, roster.Closure{Log: row.Log})
+			authors = append(authors, cert)
+		}
+		list[i].Branches = append(list[i].Branches, roster.Branch{
+			Start: head.Start(), Counter: head.Counter, Fingerprint: head.Fingerprint,
+		})
+	}
+	return list, authors
+}
