@@ -159,20 +159,48 @@ func (m *Machine) hearCredit(msg *wire.Credit) {
 	}
 }
 
-// maxReceipts is how many receipts may wait to be stored; others are dropped,
-// they come again.
-const maxReceipts = 16
+// maxReceipts is how many receipts may be with the replica, maxReceiptsWaiting
+// how many bytes of others may wait. If there are more, the oldest are dropped:
+// newer ones say more, and a session begins with all that are lacking.
+const (
+	maxReceipts        = 16
+	maxReceiptsWaiting = 1 << 20
+)
 
 func (m *Machine) hearReceipt(msg *wire.Receipt) {
-	m.tell.noteReceipt(msg.Encoded)
-	if m.tell.receipts == maxReceipts {
-		return
+	t := &m.tell
+	t.noteReceipt(msg.Encoded)
+	t.waiting = append(t.waiting, msg.Encoded)
+	t.waitingBytes += costOf(msg)
+	for t.waitingBytes > maxReceiptsWaiting {
+		m.nextReceipt()
 	}
-	m.tell.receipts++
-	m.begin(func(id uint64) Effect { return AcceptReceipt{id, msg.Encoded} }, func(d Done) {
-		m.tell.receipts-- // that the log is not here, say, is no matter
-		if m.phase == open && judgeError(d.Err) == invalid {
-			m.blame(wire.CodeMismatch, d.Err.Error())
-		}
-	})
+	m.storeReceipts()
+}
+
+// nextReceipt takes the receipt that has waited longest.
+func (m *Machine) nextReceipt() *wire.Receipt {
+	t := &m.tell
+	next := &wire.Receipt{Encoded: t.waiting[0]}
+	t.waiting = t.waiting[1:]
+	t.waitingBytes -= costOf(next)
+	return next
+}
+
+func (m *Machine) storeReceipts() {
+	for len(m.tell.waiting) > 0 && m.tell.receipts < maxReceipts {
+		encoded := m.nextReceipt().Encoded
+		m.tell.receipts++
+		m.begin(func(id uint64) Effect { return AcceptReceipt{id, encoded} }, func(d Done) {
+			m.tell.receipts-- // that the log is not here, say, is no matter
+			if m.phase != open {
+				return
+			}
+			if judgeError(d.Err) == invalid {
+				m.blame(wire.CodeMismatch, d.Err.Error())
+				return
+			}
+			m.storeReceipts()
+		})
+	}
 }

@@ -80,7 +80,10 @@ func (m *Machine) fetchMore() {
 				m.want(b)
 			}
 		}
-		m.fetch.queues[lane] = append(waiting, queue...)
+		if len(waiting) > 0 {
+			queue = append(waiting, queue...)
+		}
+		m.fetch.queues[lane] = queue
 	}
 }
 
@@ -88,7 +91,9 @@ func (m *Machine) fetchMore() {
 func (m *Machine) fetchAgain() {
 	m.fetch.full = false
 	for _, b := range m.peer.all {
-		m.consider(b)
+		if !b.forgotten {
+			m.consider(b)
+		}
 	}
 }
 

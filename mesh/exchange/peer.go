@@ -11,13 +11,19 @@ import (
 // peerVector is what the peer says it holds.
 type peerVector struct {
 	branches map[prefix][]*branch
-	all      []*branch        // in the order in which they were told
+	all      []*branch        // in the order in which they were told, and some forgotten ones
+	dropped  int              // of all, forgotten
 	parts    []wire.VectorRow // of a vector that is not complete
 }
 
 // maxNamesakes is how many branches under one prefix are kept track of: more
-// than a log may have.
-const maxNamesakes = 32
+// than a log may have. maxBranches is how many in all, and maxDropped how many
+// that are forgotten may wait to be taken off the list.
+const (
+	maxNamesakes = 32
+	maxDropped   = 1024
+	maxBranches  = 2*wire.MaxVectorRows - maxDropped
+)
 
 // branch is one branch of a log as the peer tells of it, and how far this side
 // is in taking what it lacks of it.
@@ -28,17 +34,18 @@ type branch struct {
 	counter uint64 // what the peer holds
 	staged  uint64 // the head of which it has segments, or 0
 
-	stage   stage
-	suspect bool           // at the same counter as here, but not the same
-	blocked bool           // nothing more is taken until there is another roster
-	parked  bool           // nothing more is asked for until there is news of it
-	list    bool           // the list is wanted: a difference did not do
-	restart bool           // all starts are wanted
-	retries int            // that brought nothing
-	spent   uint64         // the staged head of which the peer has nothing more to give
-	wrong   map[uint64]int // how often a segment did not match; 0 stands for the whole
-	staging staging
-	pushes  []*inbound // that follow one another, the first of them being stored
+	stage     stage
+	suspect   bool           // at the same counter as here, but not the same
+	blocked   bool           // nothing more is taken until there is another roster
+	forgotten bool           // is not kept track of any more
+	parked    bool           // nothing more is asked for until there is news of it
+	list      bool           // the list is wanted: a difference did not do
+	restart   bool           // all starts are wanted
+	retries   int            // that brought nothing
+	spent     uint64         // the staged head of which the peer has nothing more to give
+	wrong     map[uint64]int // how often a segment did not match; 0 stands for the whole
+	staging   staging
+	pushes    []*inbound // that follow one another, the first of them being stored
 }
 
 // stage is what is being done about a branch.
@@ -74,7 +81,7 @@ func (m *Machine) peerBranch(name wire.Name, lane identity.Lane) *branch {
 			return b
 		}
 	}
-	if len(m.peer.branches[p]) == maxNamesakes || len(m.peer.all) == 2*wire.MaxVectorRows {
+	if len(m.peer.branches[p]) == maxNamesakes || len(m.peer.all)-m.peer.dropped == maxBranches {
 		if !m.forget(p) {
 			return nil
 		}
@@ -95,8 +102,13 @@ func (m *Machine) forget(p prefix) bool {
 		return false
 	}
 	old := near[i]
+	old.forgotten = true
 	m.peer.branches[p] = slices.Delete(near, i, i+1)
-	m.peer.all = slices.DeleteFunc(m.peer.all, func(b *branch) bool { return b == old })
+	delete(m.tell.position, old.name.Log)
+	if m.peer.dropped++; m.peer.dropped == maxDropped {
+		m.peer.all = slices.DeleteFunc(m.peer.all, func(b *branch) bool { return b.forgotten })
+		m.peer.dropped = 0
+	}
 	return true
 }
 
@@ -157,7 +169,8 @@ func (m *Machine) lacks(b *branch) bool {
 func (m *Machine) unblock() {
 	m.fetch.refused = false
 	for _, b := range m.peer.all {
-		b.blocked = false
-		m.consider(b)
+		if b.blocked = false; !b.forgotten {
+			m.consider(b)
+		}
 	}
 }

@@ -17,8 +17,10 @@ type telling struct {
 	unwritten int                               // bytes sent and not written to the stream
 	news      bool                              // what is held here has changed since it was announced
 
-	receipts int // of the peer's, with the replica
-	heard    []identity.Signature
+	receipts     int      // of the peer's, with the replica
+	waiting      [][]byte // that are not yet
+	waitingBytes int
+	heard        []identity.Signature
 }
 
 // maxPushBytes is how much may wait to be written for a commit to be pushed.
@@ -111,8 +113,11 @@ func (m *Machine) pushed(a *wire.Account) *branch {
 	if b == nil {
 		b = m.peerBranch(wire.FullName(ref), a.Lane)
 	}
+	if b == nil {
+		return nil // of more logs than there can be nothing is remembered
+	}
 	m.brought(ref.Log, a.Head.Counter)
-	if b != nil && a.Head.Counter > b.counter {
+	if a.Head.Counter > b.counter {
 		b.counter, b.parked = a.Head.Counter, false
 	}
 	return b
