@@ -2,7 +2,7 @@
 
 GO ?= go
 
-.PHONY: test race vet
+.PHONY: test race vet bench
 
 # All tests.
 test: vet
@@ -15,3 +15,11 @@ race: vet
 vet:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt these files"; exit 1; }
 	$(GO) vet ./...
+
+# How fast records move, what that costs, and what the machine allows.
+# BENCH_N records, BENCH_RUNS times.
+BENCH_N ?= 100000
+BENCH_RUNS ?= 5
+
+bench:
+	$(GO) run ./cmd/bench -n $(BENCH_N) -runs $(BENCH_RUNS)
