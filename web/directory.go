@@ -1,0 +1,121 @@
+package web
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/classroom"
+	"github.com/classmesh/classmesh/records/identity"
+)
+
+// directory is who is in the zone and what they sign in with, as of one
+// moment. It does not change.
+type directory struct {
+	roll   *classroom.Roll
+	stamps map[secretOwner]stamp
+}
+
+// stamp changes whenever a person's password does. It gives nothing away.
+type stamp [sha256.Size]byte
+
+type secretOwner struct {
+	kind records.Kind
+	user identity.UserID
+}
+
+// stamp returns a person's stamp, over all IDs of the person.
+func (d *directory) stamp(p *classroom.Person) stamp {
+	kind := classroom.KindLearnerSecret
+	if p.Role.IsStaff() {
+		kind = classroom.KindStaffSecret
+	}
+	h := sha256.New()
+	for _, id := range p.IDs {
+		one := d.stamps[secretOwner{kind, id}]
+		h.Write(id[:])
+		h.Write(one[:])
+	}
+	return stamp(h.Sum(nil))
+}
+
+// maxDirectoryAge is how long people may stay unnoticed that arrive in
+// segments of a log which is not complete yet.
+const maxDirectoryAge = 3 * time.Second
+
+// directoryCache keeps the directory, because every request asks for it and it
+// changes rarely: with the lane zone or the roster.
+type directoryCache struct {
+	seed maphash.Seed
+	once sync.Once
+
+	mu      sync.Mutex // guards the rest, and is held while reading: forty requests read once
+	current *directory
+	version uint64
+	read    time.Time // by a monotonic clock
+}
+
+// people returns who is in the zone now.
+func (s *Server) people(ctx context.Context) (*directory, error) {
+	c := &s.directory
+	c.once.Do(func() { c.seed = maphash.MakeSeed() })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	version := c.versionOf(s.cfg.Replica.State())
+	if c.current != nil && c.version == version && time.Since(c.read) < maxDirectoryAge {
+		return c.current, nil
+	}
+	d := &directory{stamps: map[secretOwner]stamp{}}
+	// Others wait for this one: it must not end with the request that asked.
+	err := s.cfg.Replica.Read(context.WithoutCancel(ctx), func(v *records.View) (err error) {
+		if d.roll, err = classroom.People(v); err != nil {
+			return err
+		}
+		return d.readStamps(v)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read who is in the zone: %w", err)
+	}
+	c.current, c.version, c.read = d, version, time.Now()
+	return d, nil
+}
+
+// versionOf returns a number that changes when the lane zone or the roster does.
+func (c *directoryCache) versionOf(state *records.State) uint64 {
+	var h maphash.Hash
+	h.SetSeed(c.seed)
+	maphash.WriteComparable(&h, state.Epoch)
+	for i := range state.Rows {
+		if row := &state.Rows[i]; row.Lane == identity.LaneZone {
+			maphash.WriteComparable(&h, *row)
+		}
+	}
+	return h.Sum64()
+}
+
+// readStamps notes, of each secret, the version that was written last.
+func (d *directory) readStamps(v *records.View) error {
+	type place struct {
+		clock records.Clock
+		log   identity.LogID
+	}
+	newest := map[secretOwner]place{}
+	for _, kind := range []records.Kind{classroom.KindLearnerSecret, classroom.KindStaffSecret} {
+		err := v.Registers(records.RegisterPrefix{Kind: kind}, func(row records.RegisterRow) error {
+			owner, at := secretOwner{kind, row.Key.Learner}, place{row.Envelope.Clock, row.Log}
+			last, ok := newest[owner]
+			if !ok || at.clock > last.clock || at.clock == last.clock && at.log.Compare(last.log) > 0 {
+				newest[owner], d.stamps[owner] = at, sha256.Sum256(row.Body)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package web
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/classmesh/classmesh/records/classroom"
+)
+
+//go:embed pages
+var pageFiles embed.FS
+
+// pageSet is the templates by name: pages/NAME.html within pages/layout.html.
+type pageSet map[string]*template.Template
+
+func loadPages() (pageSet, error) {
+	// The names must be known when templates are parsed.
+	layout, err := template.New("layout.html").ParseFS(pageFiles, "pages/layout.html", "pages/parts.html")
+	if err != nil {
+		return nil, fmt.Errorf("read pages: %w", err)
+	}
+	names, err := fs.Glob(pageFiles, "pages/*.html")
+	if err != nil {
+		return nil, fmt.Errorf("list pages: %w", err)
+	}
+	set := pageSet{}
+	for _, file := range names {
+		name := strings.TrimSuffix(path.Base(file), ".html")
+		if name == "layout" || name == "parts" {
+			continue
+		}
+		t, err := layout.Clone()
+		if err != nil {
+			return nil, fmt.Errorf("read page %s: %w", name, err)
+		}
+		if set[name], err = t.ParseFS(pageFiles, file); err != nil {
+			return nil, fmt.Errorf("read page %s: %w", name, err)
+		}
+	}
+	return set, nil
+}
+
+// view is what a template sees: Data is the page's own.
+type view struct {
+	server *Server
+	visit  *visit
+	Data   any
+}
+
+// render makes a page and sends it.
+func (s *Server) render(w http.ResponseWriter, v *visit, status int, name string, data any) error {
+	t := s.pages[name]
+	if t == nil {
+		return fmt.Errorf("show page: there is no page %q", name)
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, &view{s, v, data}); err != nil {
+		return fmt.Errorf("show page %s: %w", name, err)
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	w.Write(b.Bytes()) // who is gone gets nothing
+	return nil
+}
+
+func queryEscape(s string) string { return url.QueryEscape(s) }
+
+// With returns the same view of other data, for a template within.
+func (v *view) With(data any) *view { return &view{v.server, v.visit, data} }
+
+// T returns a text of the catalogue.
+func (v *view) T(key string, args ...any) (string, error) { return v.visit.lang.text(key, args...) }
+
+// Lang returns the language of the page.
+func (v *view) Lang() *language { return v.visit.lang }
+
+// Person returns who has signed in, or nil.
+func (v *view) Person() *classroom.Person { return v.visit.person }
+
+// IsStaff reports whether a teacher or administrator has signed in.
+func (v *view) IsStaff() bool { return v.visit.isStaff() }
+
+// Device returns the name of the device.
+func (v *view) Device() string { return v.server.cfg.Name }
+
+// Zone returns the name of the zone.
+func (v *view) Zone() string { return v.server.cfg.ZoneName() }
+
+// Asset returns the address of a static file.
+func (v *view) Asset(name string) (string, error) { return v.server.assets.address(name) }
+
+// In reports whether the page belongs to a part of the site.
+func (v *view) In(prefixes ...string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(v.visit.URL.Path, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// Safety returns what the badge says.
+func (v *view) Safety() *syncSummary { return v.server.syncSummary(v.visit.lang) }
+
+// Percent returns a part of 1 in whole percent, 100 only for all.
+func (v *view) Percent(part float64) int { return int(min(max(part, 0), 1) * 100) }
+
+// Duration gives milliseconds in words.
+func (v *view) Duration(ms uint64) (string, error) {
+	switch minutes := ms / 60_000; {
+	case ms == 0:
+		return v.T("duration.none")
+	case minutes == 0:
+		return v.T("duration.less")
+	case minutes < 60:
+		return v.T("duration.minutes", "n", minutes)
+	default:
+		return v.T("duration.hours", "n", minutes/60, "minutes", minutes%60)
+	}
+}
+
+// Seconds gives milliseconds as whole seconds.
+func (v *view) Seconds(ms uint64) uint64 { return (ms + 500) / 1000 }
+
+// moment is a time to be shown.
+type moment struct {
+	ISO  string // for the browser, which shows it in its own time zone
+	Text string // where it cannot
+}
+
+// Moment returns a time, in milliseconds since 1970; 0 is never.
+func (v *view) Moment(ms int64) *moment {
+	if ms == 0 {
+		return nil
+	}
+	t := time.UnixMilli(ms).In(v.server.cfg.Now().Location())
+	return &moment{t.UTC().Format(time.RFC3339), t.Format("2006-01-02 15:04")}
+}
+
+// Ago says how long ago something was.
+func (v *view) Ago(t time.Time) (string, error) { return v.visit.lang.ago(v.server.cfg.Now().Sub(t)) }
+
+func (l *language) ago(d time.Duration) (string, error) {
+	switch {
+	case d < time.Minute:
+		return l.text("ago.now")
+	case d < time.Hour:
+		return l.text("ago.minutes", "n", int(d/time.Minute))
+	case d < 48*time.Hour:
+		return l.text("ago.hours", "n", int(d/time.Hour))
+	}
+	return l.text("ago.days", "n", int(d/(24*time.Hour)))
+}

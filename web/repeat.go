@@ -1,0 +1,104 @@
+package web
+
+import (
+	"context"
+	"sync"
+
+	"github.com/classmesh/classmesh/records/identity"
+)
+
+// maxRepeats is how many requests are remembered, those of all people
+// together: hours of work of a school.
+const maxRepeats = 8192
+
+// repeats remembers what was answered to recent requests that carry an ID, so
+// that one which is sent again, because the answer was lost, counts once. Of
+// two that come at the same time, the second waits for the first.
+type repeats struct {
+	mu    sync.Mutex
+	list  map[repeatKey]*repeat
+	order []repeatKey // oldest first
+}
+
+type repeatKey struct {
+	user identity.UserID
+	id   string
+}
+
+// repeat is one request. done is closed when the rest is set; a request that
+// failed is not remembered.
+type repeat struct {
+	done   chan struct{}
+	ask    any // comparable
+	answer any
+	err    error
+}
+
+// once runs f, unless the same person has sent a request with the same ID
+// before: then it returns the former answer, and repeated. An ID that was used
+// for another request is [errIDReused]. No ID: f always runs.
+func (r *repeats) once(ctx context.Context, user identity.UserID, id string, ask any, f func() (any, error)) (answer any, repeated bool, err error) {
+	if id == "" {
+		answer, err = f()
+		return answer, false, err
+	}
+	k := repeatKey{user, id}
+	r.mu.Lock()
+	if e := r.list[k]; e != nil {
+		r.mu.Unlock()
+		if e.ask != ask {
+			return nil, false, errIDReused
+		}
+		select {
+		case <-e.done:
+			return e.answer, true, e.err
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		}
+	}
+	if r.list == nil {
+		r.list = map[repeatKey]*repeat{}
+	}
+	e := &repeat{done: make(chan struct{}), ask: ask}
+	r.list[k] = e
+	r.order = append(r.order, k)
+	for len(r.order) > maxRepeats {
+		delete(r.list, r.order[0])
+		r.order = r.order[1:]
+	}
+	r.mu.Unlock()
+
+	e.err = errInterrupted // should f panic
+	defer func() {
+		if e.err != nil {
+			r.forget(k, e)
+		}
+		close(e.done)
+	}()
+	e.answer, e.err = f()
+	return e.answer, false, e.err
+}
+
+func (r *repeats) forget(k repeatKey, e *repeat) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.list[k] == e {
+		delete(r.list, k)
+	}
+}
+
+// recall returns the answer to a former request, or nil.
+func (r *repeats) recall(user identity.UserID, id string) any {
+	r.mu.Lock()
+	e := r.list[repeatKey{user, id}]
+	r.mu.Unlock()
+	if e == nil {
+		return nil
+	}
+	select {
+	case <-e.done:
+		return e.answer
+	default:
+		return nil
+	}
+}
