@@ -123,7 +123,7 @@ func measure(ctx context.Context, dir string, n, runs int) error {
 	t.add("written through the ordinary write path", "rec/s", "", float64(made.written)/time.Since(began).Seconds())
 	for i := range runs {
 		fmt.Fprintf(os.Stderr, "run %d of %d …\n", i+1, runs)
-		if err := once(ctx, &t, dir, made, i); err != nil {
+		if err := once(ctx, &t, dir, &made, i); err != nil {
 			return err
 		}
 	}
@@ -132,7 +132,7 @@ func measure(ctx context.Context, dir string, n, runs int) error {
 }
 
 // once measures everything one time.
-func once(ctx context.Context, t *table, dir string, made zone, i int) error {
+func once(ctx context.Context, t *table, dir string, made *zone, i int) error {
 	inserts, err := boltInsert(filepath.Join(dir, fmt.Sprintf("limit%d.db", i)), made.records)
 	if err != nil {
 		return fmt.Errorf("measure bbolt: %w", err)
@@ -206,6 +206,7 @@ func once(ctx context.Context, t *table, dir string, made zone, i int) error {
 	if err := live(ctx, t, holder, receiver, ready.Address); err != nil {
 		return fmt.Errorf("one live record: %w", err)
 	}
+	made.records += 100 + liveRecords
 	memory, err = holder.end()
 	if err != nil {
 		return err
@@ -213,6 +214,8 @@ func once(ctx context.Context, t *table, dir string, made zone, i int) error {
 	t.add("peak memory of the holder, over all of it", "MB", "128", memory/1e6)
 	return nil
 }
+
+const liveRecords = 200
 
 // live measures records that are pushed over an open session, one at a time.
 func live(ctx context.Context, t *table, holder *process, receiver, address string) error {
@@ -226,7 +229,7 @@ func live(ctx context.Context, t *table, holder *process, receiver, address stri
 		return err
 	}
 	var took []float64
-	for range 200 {
+	for range liveRecords {
 		if err := holder.say("write 1"); err != nil {
 			return err
 		}

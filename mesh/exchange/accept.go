@@ -175,7 +175,6 @@ func (m *Machine) hearReceipt(msg *wire.Receipt) {
 	for t.waitingBytes > maxReceiptsWaiting {
 		m.nextReceipt()
 	}
-	m.storeReceipts()
 }
 
 // nextReceipt takes the receipt that has waited longest.
@@ -187,20 +186,20 @@ func (m *Machine) nextReceipt() *wire.Receipt {
 	return next
 }
 
+// storeReceipts hands receipts to the replica, when what they confirm is there:
+// one of a log that is not held is of no use.
 func (m *Machine) storeReceipts() {
+	if !m.idle() {
+		return
+	}
 	for len(m.tell.waiting) > 0 && m.tell.receipts < maxReceipts {
 		encoded := m.nextReceipt().Encoded
 		m.tell.receipts++
 		m.begin(func(id uint64) Effect { return AcceptReceipt{id, encoded} }, func(d Done) {
 			m.tell.receipts-- // that the log is not here, say, is no matter
-			if m.phase != open {
-				return
-			}
-			if judgeError(d.Err) == invalid {
+			if m.phase == open && judgeError(d.Err) == invalid {
 				m.blame(wire.CodeMismatch, d.Err.Error())
-				return
 			}
-			m.storeReceipts()
 		})
 	}
 }

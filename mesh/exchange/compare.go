@@ -72,6 +72,13 @@ func (m *Machine) idle() bool {
 	return m.fetch.active == 0 && m.accept.idle() && m.rosters == 0
 }
 
+// receiptsMoving reports whether receipts are being read for the peer, or
+// stored: a one-shot session must not end before them.
+func (m *Machine) receiptsMoving() bool {
+	t := &m.tell
+	return t.reading || len(t.owed) > 0 || t.receipts > 0 || len(t.waiting) > 0
+}
+
 func (m *Machine) hearCounters(msg *wire.Counters) {
 	c := &m.compare
 	c.theirs, c.fresh, c.answer, c.asked = msg, true, msg.Reply, false
@@ -85,7 +92,7 @@ func (m *Machine) hearCounters(msg *wire.Counters) {
 // what the peer announced.
 func (m *Machine) compareMore() {
 	c := &m.compare
-	if !m.idle() || c.awaiting {
+	if !m.idle() || c.awaiting || m.receiptsMoving() {
 		return
 	}
 	if m.mustAnnounce() {

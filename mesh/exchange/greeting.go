@@ -112,7 +112,7 @@ func (m *Machine) enter() {
 	if c := m.compare.theirs; c != nil { // heard before
 		m.hearCounters(c)
 	}
-	m.readReceipts()
+	m.oweOwn()
 }
 
 // lookForCopies learns from the peer's Hello whether this store is a copy or

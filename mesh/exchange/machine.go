@@ -70,6 +70,7 @@ func New(cfg Config) *Machine {
 	m.peer.branches = map[prefix][]*branch{}
 	m.fetch.requests = map[uint32]*request{}
 	m.tell.position = map[identity.LogID]uint64{}
+	m.tell.owed = map[identity.LogID]uint64{}
 	m.tell.dirty = map[identity.LogID]wire.VectorRow{}
 	return m
 }
@@ -123,6 +124,8 @@ func (m *Machine) proceed() {
 		m.acceptMore, // hand to the replica what has come
 		m.serveMore,  // read and send what the peer asked for
 		m.tellMore,   // say what has changed and was not pushed
+		m.tellReceipts,
+		m.storeReceipts,
 		m.compareMore,
 		m.returnCredit,
 		m.watchForStall,

@@ -198,6 +198,10 @@ func (m *Machine) answer(s *slot) {
 	if s.counter > 0 {
 		m.brought(s.log, s.counter)
 	}
+	switch s.answer[0].(type) {
+	case *wire.Difference, *wire.SegmentList:
+		m.owe(s.log, 0)
+	}
 	if _, none := s.answer[0].(*wire.Nothing); none && s.series != nil {
 		s.series.over = true
 	}

@@ -141,12 +141,15 @@ func (l locked) add(lane identity.Lane, n int) {
 }
 
 // Two real sessions over a stream bring two replicas together, small
-// differences and staged logs, both ways at once, and end by themselves.
+// differences and staged logs with their receipts, both ways at once, and end
+// by themselves.
 func TestSessionsExchange(t *testing.T) {
 	a, b, left, right := pair(t)
 	a.add(identity.LaneZone, 2)
 	a.add(identity.LaneDetail, 60)
 	b.add(identity.LaneProgress, 3)
+	// What a has is safe with the coordinator; b is to know that too.
+	a.issueReceipts()
 	one, two := session(t, a, 1, left, true), session(t, b, 0, right, true)
 	var wg sync.WaitGroup
 	for _, s := range []*exchange.Session{one, two} {
@@ -161,6 +164,11 @@ func TestSessionsExchange(t *testing.T) {
 		t.Errorf("a holds %v\nb holds %v", a.State().Rows, b.State().Rows)
 	}
 	r := two.Report()
+	for _, row := range b.State().Rows {
+		if want := a.Receipted(row.Log); b.Receipted(row.Log) != want {
+			t.Errorf("of %s receipted up to %d, want %d", row.Log.Short(), b.Receipted(row.Log), want)
+		}
+	}
 	if r.RecordsReceived != 62 || r.SegmentsTaken == 0 || r.BytesReceived == 0 || !r.Equal || r.Blame != "" {
 		t.Errorf("report: %+v", r)
 	}

@@ -17,8 +17,10 @@ type telling struct {
 	unwritten int                               // bytes sent and not written to the stream
 	news      bool                              // what is held here has changed since it was announced
 
-	receipts     int      // of the peer's, with the replica
-	waiting      [][]byte // that are not yet
+	owed         map[identity.LogID]uint64 // logs of which the peer is to have the receipts, beyond a counter
+	reading      bool                      // of receipts that are owed
+	receipts     int                       // of the peer's, with the replica
+	waiting      [][]byte                  // that are not yet
 	waitingBytes int
 	heard        []identity.Signature
 }
@@ -182,27 +184,59 @@ func signatureOf(encoded []byte) (s identity.Signature) {
 
 func (m *Machine) tellReceipt(encoded []byte) {
 	if !slices.Contains(m.tell.heard, signatureOf(encoded)) && m.tell.unwritten < maxUnwritten/2 {
+		m.tell.noteReceipt(encoded)
 		m.send(&wire.Receipt{Encoded: encoded})
 	}
 }
 
-// readReceipts looks for receipts of the peer's own logs that it does not have
-// by its Hello.
-func (m *Machine) readReceipts() {
-	var beyond []Mark
+// owe notes that the peer is to have the receipt of a log, if there is one
+// beyond a counter.
+func (m *Machine) owe(log identity.LogID, beyond uint64) {
+	if m.cfg.Local.Receipted(log) > beyond {
+		m.tell.owed[log] = beyond
+	}
+}
+
+// oweOwn owes the peer the receipts of its own logs that, by its Hello, it does
+// not have. What an earlier life of the coordinator confirmed is confirmed
+// anew, and of its former incarnations nothing is known.
+func (m *Machine) oweOwn() {
+	current := map[identity.LogID]bool{}
 	for i, lane := range identity.Lanes {
 		log, known := m.hello.Certificate.Log(lane), uint64(0)
-		if i < len(m.hello.Receipted) {
+		if i < len(m.hello.Receipted) && m.hello.Epoch.Life >= m.cfg.Local.Roster().Epoch.Life {
 			known = m.hello.Receipted[i]
 		}
-		if m.cfg.Local.Receipted(log) > known {
-			beyond = append(beyond, Mark{Log: log, Counter: known})
+		current[log] = true
+		m.owe(log, known)
+	}
+	for _, h := range m.cfg.Local.HeadsOf(m.cfg.Peer.ID()) {
+		if !current[h.Log] {
+			m.owe(h.Log, 0)
 		}
 	}
-	if len(beyond) == 0 {
+}
+
+// maxOwed is how many logs' receipts are read at once.
+const maxOwed = 256
+
+// tellReceipts reads and sends the receipts that are owed: of what the peer is
+// given it shall know as well whether it is safe.
+func (m *Machine) tellReceipts() {
+	t := &m.tell
+	if len(t.owed) == 0 || t.reading {
 		return
 	}
+	var beyond []Mark
+	for _, log := range slices.SortedFunc(maps.Keys(t.owed), identity.LogID.Compare) {
+		if len(beyond) < maxOwed {
+			beyond = append(beyond, Mark{Log: log, Counter: t.owed[log]})
+			delete(t.owed, log)
+		}
+	}
+	t.reading = true
 	m.begin(func(id uint64) Effect { return ReadReceipts{id, beyond} }, func(d Done) {
+		t.reading = false
 		if m.phase == open {
 			for _, r := range d.Receipts {
 				m.tellReceipt(r)
