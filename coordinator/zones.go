@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/classmesh/classmesh/records"
@@ -14,11 +15,11 @@ import (
 	"github.com/classmesh/classmesh/records/roster"
 )
 
-// ErrName means that a name is empty, too long, or not text.
-var ErrName = fmt.Errorf("a name has 1 to %d bytes of text", MaxNameBytes)
+// ErrName means that a name is empty, too long, or not text in one line.
+var ErrName = fmt.Errorf("a name has 1 to %d bytes of text in one line", MaxNameBytes)
 
 func checkName(name string) error {
-	if strings.TrimSpace(name) == "" || len(name) > MaxNameBytes || !utf8.ValidString(name) {
+	if strings.TrimSpace(name) == "" || len(name) > MaxNameBytes || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
 		return ErrName
 	}
 	return nil

@@ -1,0 +1,162 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/classmesh/classmesh/coordinator"
+	"github.com/classmesh/classmesh/mesh/link"
+	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/roster"
+)
+
+// Errors of Register, beside those of coordinator.Register and of package link.
+var (
+	// ErrOtherCoordinator: who answers does not have the key that the code
+	// names. The code's secret was not sent.
+	ErrOtherCoordinator = errors.New("the coordinator at this address is not the one that the code is for: check the address and ask where the code comes from; if both are right, somebody may be in between")
+	// ErrFault: the coordinator cannot answer for the moment.
+	ErrFault = errors.New("the coordinator has a fault: try again later, or tell its administrator")
+	// ErrAnswer: the coordinator's answer makes no sense.
+	ErrAnswer = errors.New("the coordinator's answer cannot be right")
+)
+
+// RegisterConfig says what to register where. URL, Key, Code and Name are
+// required.
+type RegisterConfig struct {
+	// URL is where the coordinator is, as in link.DialConfig.Addresses.
+	URL      string
+	Key      identity.DeviceKey // of this device
+	Code     string             // the invitation, as it was typed
+	Name     string             // of this device, for people
+	Software string
+	// Timing defaults to link.TimingInternet.
+	Timing link.Timing
+	// Timeout bounds each attempt: 30 s if 0.
+	Timeout time.Duration
+	// Proxy is as in link.DialConfig.
+	Proxy func(*http.Request) (*url.URL, error)
+}
+
+// Registration is what a device has learnt that has joined a zone.
+type Registration struct {
+	Zone        identity.ZoneID
+	ZoneName    string
+	Coordinator identity.DevicePublic
+	Roster      []byte // signed by Coordinator and verified; lists this device
+	Address     string // where the coordinator answered
+}
+
+// attempts is how often a registration is tried whose connection breaks off.
+const attempts = 3
+
+// Register joins a zone. A code that is malformed is roster.ErrInvitation. The
+// coordinator's key is checked against the code before anything is sent. If the
+// connection breaks off it is tried again, which is safe: the same device may
+// repeat its code.
+func Register(ctx context.Context, cfg RegisterConfig) (r Registration, err error) {
+	invitation, err := roster.ParseInvitation(cfg.Code)
+	if err != nil {
+		return r, fmt.Errorf("join a zone: %w", err)
+	}
+	for range attempts {
+		r, err = register(ctx, cfg, invitation)
+		if err == nil || ctx.Err() != nil || !errors.Is(err, link.ErrBroken) {
+			break
+		}
+	}
+	if err != nil {
+		return Registration{}, fmt.Errorf("join a zone at %s: %w", cfg.URL, err)
+	}
+	return r, nil
+}
+
+func register(ctx context.Context, cfg RegisterConfig, invitation roster.Invitation) (Registration, error) {
+	timeout := cfg.Timeout
+	if timeout <= 0 {
+		timeout = 30 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	timing := cfg.Timing
+	if timing == (link.Timing{}) {
+		timing = link.TimingInternet()
+	}
+	conn, err := link.Dial(ctx, link.DialConfig{
+		Key: cfg.Key, Addresses: []string{cfg.URL}, Protocol: link.ProtocolControl,
+		Expect: func(peer identity.DevicePublic) error {
+			if !invitation.Matches(peer) {
+				return ErrOtherCoordinator
+			}
+			return nil
+		},
+		Timing: timing, Timeout: timeout, Proxy: cfg.Proxy,
+	})
+	switch {
+	case errors.Is(err, link.ErrWrongPeer):
+		return Registration{}, ErrOtherCoordinator
+	case err != nil:
+		return Registration{}, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.CloseWithError(link.CodeFault, "given up") })()
+
+	q := request{Version: version, Join: &join{Secret: invitation.Secret(), Name: cfg.Name, Software: cfg.Software}}
+	if err := writeMessage(conn, &q, MaxRequestBytes); err != nil {
+		if errors.Is(err, ErrMessage) {
+			return Registration{}, fmt.Errorf("name this device: %w", coordinator.ErrName)
+		}
+		return Registration{}, fmt.Errorf("ask: %w", err)
+	}
+	var a answer
+	if err := readMessage(conn, &a, MaxAnswerBytes); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = fmt.Errorf("it hung up: %w", ErrAnswer)
+		}
+		return Registration{}, fmt.Errorf("hear the answer: %w", err)
+	}
+	return a.check(conn.Peer(), cfg)
+}
+
+// check verifies what a coordinator has answered.
+func (a *answer) check(from identity.DevicePublic, cfg RegisterConfig) (Registration, error) {
+	if a.Code != codeDone {
+		known, ok := errorsOf[a.Code]
+		if !ok {
+			known = ErrFault
+		}
+		return Registration{}, &refusal{known, a.Words}
+	}
+	if a.Joined == nil {
+		return Registration{}, ErrAnswer
+	}
+	r, err := roster.Accept(nil, a.Joined.Roster, from, a.Joined.Zone)
+	if err != nil {
+		return Registration{}, fmt.Errorf("%w: %w", ErrAnswer, err)
+	}
+	if err := r.MayConnect(cfg.Key.Public().ID()); err != nil {
+		return Registration{}, fmt.Errorf("%w: %w", ErrAnswer, err)
+	}
+	return Registration{Zone: r.Zone, ZoneName: r.Name, Coordinator: from, Roster: a.Joined.Roster, Address: cfg.URL}, nil
+}
+
+// refusal is what a coordinator said no with: in our words if we know the
+// reason, since they may be of another release in its own.
+type refusal struct {
+	err   error
+	words string
+}
+
+func (r *refusal) Error() string {
+	if r.err == ErrFault && r.words != "" {
+		return fmt.Sprintf("%v (%q)", r.err, r.words)
+	}
+	return r.err.Error()
+}
+
+func (r *refusal) Unwrap() error { return r.err }
