@@ -141,6 +141,10 @@ func (m *Machine) proceed() {
 func (m *Machine) receive(msg wire.Message) {
 	m.compare.stalling = false
 	if bye, ok := msg.(*wire.Bye); ok {
+		if c := &m.compare; bye.Code == wire.CodeDone && c.theirs != nil {
+			// The peer has seen that nothing is left to do, perhaps before us.
+			m.report.Equal = c.theirs.Fingerprint == m.cfg.Local.State().Fingerprint
+		}
 		m.end(bye.Code, bye.Words, true)
 		return
 	}
