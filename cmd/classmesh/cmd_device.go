@@ -1,0 +1,174 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func newDeviceCommand(p *program) *cobra.Command {
+	c := &cobra.Command{Use: "device", Short: "A device: the server in a classroom"}
+	users := &cobra.Command{Use: "users", Short: "The people who use a device's pages"}
+	users.AddCommand(newUsersImportCommand(p))
+	c.AddCommand(newJoinCommand(p), newServeCommand(p), newStatusCommand(p), newSyncCommand(p), users)
+	return c
+}
+
+func newJoinCommand(p *program) *cobra.Command {
+	var dir, name string
+	c := &cobra.Command{
+		Use:   "join --data DIR --name NAME URL CODE",
+		Short: "Make this machine a device of a zone, by an invitation",
+		Long: `Make this machine a device of the zone that the invitation is for. URL is the
+coordinator's address, such as https://coordinator.example or 192.0.2.1:8440,
+and CODE the invitation. The data folder must not exist or be empty. If it is
+interrupted, repeat the same command.`,
+		Args: arguments("URL", "CODE"),
+		RunE: func(c *cobra.Command, args []string) error {
+			d, err := join(c.Context(), p, joinOptions{dir: dir, name: name, url: args[0], code: args[1]})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(p.out, "joined %q as %q (%v)\n", d.ZoneName, d.Name, d.Device)
+			fmt.Fprintf(p.errOut, "Start it with: classmesh device serve --data %s --web :8080\n", dir)
+			return nil
+		},
+	}
+	dataFlag(c, &dir)
+	c.Flags().StringVar(&name, "name", "", "what people call the device, such as \"Room 12\" (required)")
+	requireFlags(c, "name")
+	return c
+}
+
+func newServeCommand(p *program) *cobra.Command {
+	var dir, web string
+	c := &cobra.Command{
+		Use:   "serve --data DIR --web ADDR",
+		Short: "Serve the device's pages and keep it in sync, until it is interrupted",
+		Args:  arguments(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return serveDevice(c.Context(), p, dir, web, func(s serving) {
+				fmt.Fprintf(p.out, "%q serves its pages at %s\n", s.name, s.url)
+			})
+		},
+	}
+	dataFlag(c, &dir)
+	c.Flags().StringVar(&web, "web", ":8080", "host:port for the pages; without a host, all of this machine's addresses")
+	return c
+}
+
+func newStatusCommand(p *program) *cobra.Command {
+	var dir string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "status --data DIR",
+		Short: "Tell what the device holds and what of it is safe",
+		Args:  arguments(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return withData(c.Context(), p, dir, func(o operations) error {
+				s, err := o.status(c.Context())
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printJSON(p.out, s)
+				}
+				return s.print(p.out)
+			})
+		},
+	}
+	dataFlag(c, &dir)
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+func newSyncCommand(p *program) *cobra.Command {
+	var dir string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "sync --data DIR",
+		Short: "Exchange records with the coordinator now",
+		Long: `Exchange records with the coordinator once, now. The exit code is 0 if both
+hold the same afterwards and all that this device wrote is safe there.`,
+		Args: arguments(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return withData(c.Context(), p, dir, func(o operations) error {
+				r, err := o.sync(c.Context())
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printJSON(p.out, r)
+				}
+				_, err = fmt.Fprintf(p.out, "in sync: %d records sent, %d received\n", r.Sent, r.Received)
+				return err
+			})
+		},
+	}
+	dataFlag(c, &dir)
+	jsonFlag(c, &asJSON)
+	return c
+}
+
+func newUsersImportCommand(p *program) *cobra.Command {
+	var dir string
+	var partial, asJSON bool
+	c := &cobra.Command{
+		Use:   "import --data DIR FILE.csv",
+		Short: "Add people from a CSV file",
+		Long: `Add people from a CSV file whose first line names the columns: full name,
+username, password, class, role. A bad row is named by its line, and then
+nothing of the file is imported, or with --partial all but the bad rows, and the
+exit code is 1. A file named - is standard input.`,
+		Args: arguments("FILE.csv"),
+		RunE: func(c *cobra.Command, args []string) error {
+			file, err := openInput(p, args[0])
+			if err != nil {
+				return usageError{fmt.Errorf("import users: %w", err)}
+			}
+			defer file.Close()
+			return withData(c.Context(), p, dir, func(o operations) error {
+				res, err := o.importUsers(c.Context(), file, partial)
+				if err != nil {
+					return err
+				}
+				return printImport(p, res, asJSON)
+			})
+		},
+	}
+	dataFlag(c, &dir)
+	jsonFlag(c, &asJSON)
+	c.Flags().BoolVar(&partial, "partial", false, "import the good rows even if others are bad")
+	return c
+}
+
+// openInput opens a file, or standard input for "-".
+func openInput(p *program, name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(p.in), nil
+	}
+	return os.Open(name)
+}
+
+// errRefusedRows: a part of a file was imported.
+var errRefusedRows = errors.New("the rows above were not imported: correct them and import the file again")
+
+func printImport(p *program, res importReport, asJSON bool) error {
+	if asJSON {
+		if err := printJSON(p.out, res); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(p.out, "imported: %d added, %d changed, %d unchanged, %d new classes\n", res.Added, res.Changed, res.Unchanged, res.Classes)
+	}
+	for _, row := range res.Refused {
+		fmt.Fprintln(p.errOut, row)
+	}
+	if len(res.Refused) > 0 {
+		return errRefusedRows
+	}
+	return nil
+}

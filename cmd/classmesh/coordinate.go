@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/classmesh/classmesh/coordinator"
+	"github.com/classmesh/classmesh/coordinator/api"
+	"github.com/classmesh/classmesh/mesh/link"
+)
+
+// serveCoordinator runs a coordinator until ctx is done. It calls ready with
+// its address when it answers.
+func serveCoordinator(ctx context.Context, p *program, dir, address string, ready func(url string)) (err error) {
+	data, err := openCoordinator(ctx, p, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, data.Close()) }()
+	return data.serve(ctx, address, ready)
+}
+
+func (d *coordinatorData) serve(ctx context.Context, address string, ready func(url string)) error {
+	log := d.log.With("coordinator", d.key.Public().ID().Short())
+	c, err := coordinator.New(coordinator.Config{
+		Storage: d.storage, Key: d.key, Now: d.now, Random: d.random, Logger: log, Software: software(),
+	})
+	if err != nil {
+		return fmt.Errorf("serve coordinator: %w", err)
+	}
+	listener, err := link.Listen(link.Config{
+		Key: d.key, Address: address, Protocols: []string{link.ProtocolExchange, link.ProtocolControl},
+		HTTP: api.NewPublicHandler(c), Timing: link.TimingInternet(), Log: log,
+	})
+	if err != nil {
+		return fmt.Errorf("serve coordinator: %w: name another address with --listen", err)
+	}
+	defer listener.Close()
+	socket, err := listenLocal(d.folder)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	admin := &http.Server{
+		Handler: api.NewAdminHandler(c, log), ReadHeaderTimeout: headerTimeout,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	control := api.NewServer(c, log)
+
+	// The listener ends last: sessions that the coordinator ends still have
+	// something to say.
+	links, stopLinks := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLinks()
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return listener.Run(links) })
+	group.Go(func() error {
+		defer stopLinks()
+		return c.Run(groupCtx)
+	})
+	group.Go(func() error { return serveHTTP(groupCtx, admin, socket) })
+	group.Go(func() error {
+		for {
+			conn, err := listener.Accept(groupCtx)
+			if err != nil {
+				if groupCtx.Err() != nil {
+					return nil
+				}
+				return err
+			}
+			group.Go(func() error {
+				if conn.Protocol() == link.ProtocolControl {
+					control.Serve(groupCtx, conn)
+				} else {
+					c.Serve(groupCtx, conn)
+				}
+				return nil
+			})
+		}
+	})
+	ready("http://" + listener.Addr().String())
+	if err := group.Wait(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("serve coordinator: %w", err)
+	}
+	return nil
+}
+
+// adminOf is the client of the coordinator that runs on the data in dir.
+func adminOf(dir string) (*api.Admin, error) {
+	kind, err := folderAt(dir)
+	if err == nil && kind != coordinatorFolder {
+		err = fmt.Errorf("%s: %w: it is a %s's, not a coordinator's", dir, errNoFolder, kind)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ask the coordinator: %w", err)
+	}
+	socket, err := socketPath(dir)
+	if err != nil {
+		return nil, fmt.Errorf("ask the coordinator: %w", err)
+	}
+	return api.NewAdmin(socket), nil
+}

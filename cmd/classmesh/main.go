@@ -1,0 +1,46 @@
+// Command classmesh keeps the learning records of schools consistent across
+// many small servers: it is the device in a classroom, the coordinator on the
+// Internet, and the tool to look after both.
+//
+// # Way through the files
+//
+//	main, root          start, signals, the tree of commands
+//	exit                errors to exit codes and words, in one place
+//	program             the outside world: streams, clock, randomness, log
+//	folder, key, lock_* data folders: made whole or not at all, locked
+//	device, coordinator the data of either, opened by this process
+//	operations          what commands do with a device's data, whether it runs or not
+//	socket, control     the same through the local socket of the process that runs
+//	cmd_*               commands: flags in, words or JSON out
+//
+// A command that needs a device's data opens it, or, if the device runs, asks
+// it through the local socket in the data folder. Results go to standard
+// output and everything for people to standard error.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run executes the command line and returns the exit code. The first signal
+// asks the command to stop in good order; the second ends the process.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	p := newProgram()
+	root := newRootCommand(p)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	code, words := outcome(err)
+	if words != "" {
+		fmt.Fprintln(p.errOut, "classmesh:", words)
+	}
+	return code
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// operations are what commands do with the data of a device: in this process,
+// or in the one that uses the folder, through its local socket.
+type operations interface {
+	status(ctx context.Context) (statusReport, error)
+	// dump writes the merged state. After an error, w has got a part of it.
+	dump(ctx context.Context, w io.Writer) error
+	// check calls report with everything that is wrong.
+	check(ctx context.Context, report func(finding) error) error
+	importUsers(ctx context.Context, csv io.Reader, partial bool) (importReport, error)
+	generate(ctx context.Context, o generateOptions) (generateReport, error)
+	// sync does one exchange with the coordinator now.
+	sync(ctx context.Context) (syncReport, error)
+	Close() error
+}
+
+// finding is something that a check found.
+type finding struct {
+	Where string `json:"where"`
+	What  string `json:"what"`
+}
+
+// reachPatience is how long to wait for a process that has the folder and does
+// not answer: it may be about to start or to stop.
+const reachPatience = 5 * time.Second
+
+// reach opens the data in dir, or connects to the process that uses it.
+func reach(ctx context.Context, p *program, dir string) (operations, error) {
+	if dir == "" {
+		return nil, usagef("name the data folder with --data")
+	}
+	kind, err := folderAt(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open data folder: %w", err)
+	}
+	if kind != deviceFolder {
+		return nil, fmt.Errorf("open data folder %s: %w: it is a %s's", dir, errNoFolder, kind)
+	}
+	deadline := time.Now().Add(reachPatience)
+	for {
+		if c, err := dialControl(ctx, dir); err == nil {
+			return c, nil
+		} else if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		d, err := openDevice(ctx, p, dir)
+		if err == nil {
+			return d, nil
+		}
+		if !errors.Is(err, errInUse) || time.Now().After(deadline) {
+			return nil, err
+		}
+	}
+}

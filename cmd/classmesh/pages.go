@@ -1,0 +1,53 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/web"
+)
+
+// labelSessions derives the key of the pages' sessions from the identity key.
+var labelSessions = identity.NewLabel("classmesh 1 sessions of pages")
+
+// pages are the pages of the device.
+func (d *device) pages() (http.Handler, error) {
+	library, err := shippedLibrary()
+	if err != nil {
+		return nil, err
+	}
+	key := d.key.Derive(&labelSessions)
+	server, err := web.New(web.Config{
+		Replica: d.replica, Gate: d.gate, Library: library, SessionKey: key[:],
+		Name: d.settings.Name, ZoneName: func() string { return d.replica.Roster().Name },
+		Sync: d.pageSync, SyncNow: d.node.Poke,
+		Now: d.now, Random: d.random, Logger: d.logger(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return server.Handler(), nil
+}
+
+// pageSync tells pages how far the exchange is.
+func (d *device) pageSync() web.Sync {
+	m := d.node.Status()
+	s := web.Sync{
+		State: web.SyncState(m.Uplink.State), Words: m.Uplink.Words, Address: m.Uplink.Address,
+		Transport: string(m.Uplink.Transport), Since: m.Uplink.Since, LastOK: m.Uplink.LastOK, LastError: m.Uplink.LastError,
+	}
+	if len(d.settings.Addresses) == 0 {
+		s.State = web.StateNone
+	}
+	for _, l := range d.replica.Logs() {
+		s.Logs = append(s.Logs, web.SyncLog{Log: l.Log, Device: l.Device, Lane: l.Lane, Counter: l.Counter, Receipt: min(l.Counter, l.Receipted)})
+		s.NotYetSafe += l.Unsafe()
+	}
+	for _, p := range m.Peers {
+		s.Peers = append(s.Peers, web.SyncPeer{
+			Device: p.Device, Name: p.Name, Address: p.Address, Transport: string(p.Transport),
+			Since: p.Since, Equal: p.Session.Equal,
+		})
+	}
+	return s
+}
