@@ -37,7 +37,8 @@ type RegisterConfig struct {
 	Software string
 	// Timing defaults to link.TimingInternet.
 	Timing link.Timing
-	// Timeout bounds each attempt: 30 s if 0.
+	// Timeout bounds finding the coordinator, and once more its answer: 30 s
+	// if 0.
 	Timeout time.Duration
 	// Proxy is as in link.DialConfig.
 	Proxy func(*http.Request) (*url.URL, error)
@@ -81,8 +82,6 @@ func register(ctx context.Context, cfg RegisterConfig, invitation roster.Invitat
 	if timeout <= 0 {
 		timeout = 30 * time.Second
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	timing := cfg.Timing
 	if timing == (link.Timing{}) {
 		timing = link.TimingInternet()
@@ -104,6 +103,7 @@ func register(ctx context.Context, cfg RegisterConfig, invitation roster.Invitat
 		return Registration{}, err
 	}
 	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(timeout))
 	defer context.AfterFunc(ctx, func() { conn.CloseWithError(link.CodeFault, "given up") })()
 
 	q := request{Version: version, Join: &join{Secret: invitation.Secret(), Name: cfg.Name, Software: cfg.Software}}
