@@ -233,6 +233,7 @@ type attemptsPage struct {
 	Progress exerciseProgress
 	Rows     []attemptView // newest first
 	Missing  uint64        // attempts that are counted but not here
+	Doubtful bool          // times are by clocks that nobody has set
 }
 
 // attemptView is an attempt in words.
@@ -280,6 +281,7 @@ func (s *Server) attempts(w http.ResponseWriter, v *visit) error {
 		if d, ok := roster.Device(rows[i].Device); ok {
 			a.Device = d.Name
 		}
+		data.Doubtful = data.Doubtful || a.Quality == records.TimeFree
 		data.Rows = append(data.Rows, a)
 	}
 	return s.render(w, v, http.StatusOK, "attempts", data)

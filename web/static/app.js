@@ -76,7 +76,7 @@
     }).then(function (sync) {
       badge.className = 'badge ' + sync.words.level;
       badge.querySelector('span:last-child').textContent = sync.words.badge;
-      badge.querySelector('.sign').textContent = { safe: '✓', sending: '↑', waiting: '…' }[sync.words.level] || '!';
+      badge.querySelector('.sign').textContent = { safe: '✓', sending: '↑', waiting: '↑' }[sync.words.level] || '!';
     }).catch(function () { /* the next time */ });
   }
 

@@ -12,6 +12,10 @@
   var slip = document.getElementById('slip');
   var sent = false;
 
+  // Not form.elements: a field named "item" would be hidden by its method.
+  function field(name) {
+    return form.querySelector('[name="' + name + '"]');
+  }
   function show(element, visible) {
     if (element) {
       element.hidden = !visible;
@@ -29,7 +33,7 @@
       if (sent) {
         return;
       }
-      form.elements.hinted.value = '1';
+      field('hinted').value = '1';
       show(document.getElementById('hints'), true);
       show(document.getElementById('hint-counts'), false);
       var next = form.querySelector('#hints li[hidden]');
@@ -46,7 +50,7 @@
 
   function answer() {
     var chosen = form.querySelector('input[name=answer]:checked');
-    return chosen ? chosen.value : form.elements.answer.value;
+    return chosen ? chosen.value : field('answer').value;
   }
 
   // lock says whether the answer can be changed.
@@ -65,12 +69,12 @@
       return;
     }
     var body = {
-      id: form.elements.id.value,
+      id: field('id').value,
       exercise: form.getAttribute('data-exercise'),
-      item: form.elements.item.value,
-      seed: Number(form.elements.seed.value),
+      item: field('item').value,
+      seed: Number(field('seed').value),
       answer: answer(),
-      hinted: form.elements.hinted.value === '1',
+      hinted: field('hinted').value === '1',
       ms_taken: Math.round(performance.now() - shown)
     };
     lock(true);
@@ -89,9 +93,7 @@
         slip.textContent = result.error.message;
         show(slip, true);
         lock(false);
-        if (form.elements.answer.focus) {
-          form.elements.answer.focus();
-        }
+        field('answer').focus();
       }
     });
   });

@@ -83,6 +83,11 @@
     flush();
   }
 
+  video.addEventListener('playing', function () {
+    if (start === null) {
+      start = last = video.currentTime;
+    }
+  });
   video.addEventListener('timeupdate', function () {
     if (!video.paused && !video.seeking) {
       playing();
