@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -104,6 +105,10 @@ func (n *Node) Poke() {
 // be safe with the coordinator. The next exchange goes on from there.
 var ErrIncomplete = errors.New("not everything was exchanged: try again")
 
+// receiptWait is how long Sync waits for receipts when both sides hold the
+// same: the coordinator has to sign and store them, perhaps on a busy disk.
+const receiptWait = 10 * time.Second
+
 // Sync does one exchange with the coordinator and returns what there is to say
 // about it. The error is nil if both sides hold the same and everything that
 // this device has written is safe with the coordinator; otherwise it says why
@@ -111,6 +116,9 @@ var ErrIncomplete = errors.New("not everything was exchanged: try again")
 // [ErrIncomplete].
 func Sync(ctx context.Context, cfg Config) (exchange.Report, error) {
 	cfg.Listener = nil
+	if cfg.Timing.Linger == 0 {
+		cfg.Timing.Linger = receiptWait
+	}
 	n, err := New(cfg)
 	if err != nil {
 		return exchange.Report{}, fmt.Errorf("sync: %w", err)
