@@ -205,8 +205,11 @@ func (b *batch) acceptDifference(d *Difference, puts []ledgerPut) error {
 		entries = append(entries, p.entry)
 		if staging {
 			stored, err := b.stored(&br, p)
+			if errors.Is(err, errOther) {
+				return fmt.Errorf("%w: %w", err, ErrMismatch) // whose fault it is, segments will tell
+			}
 			if err != nil {
-				return b.suspect(&br, &d.Head, err)
+				return err
 			}
 			if stored {
 				continue
@@ -245,7 +248,7 @@ func (b *batch) acceptDifference(d *Difference, puts []ledgerPut) error {
 		br.starts = starts
 	}
 	if kept || staging {
-		b.unswept[br.Slot] = 1
+		b.litter(br.Slot)
 	}
 	previous := br.Head
 	br.Head = d.Head

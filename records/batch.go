@@ -124,8 +124,8 @@ type batch struct {
 	clock       Clock
 	own         [len(identity.Lanes)]*ownLog
 	life        uint32
-	unswept     map[Slot]uint64 // changed; 0: nothing is left
-	renewing    bool            // a new incarnation begins when this is on disk
+	unswept     map[Slot]sweeping // changed; zero: nothing is left
+	renewing    bool              // a new incarnation begins when this is on disk
 	incarnation *incarnation
 	changes     []Change
 }
@@ -140,7 +140,7 @@ func (b *batch) abort(err error) error {
 
 // commit runs ops in one transaction and answers each.
 func (r *Replica) commit(ops []*operation) {
-	b := &batch{r: r, branches: map[Slot]*branch{}, clock: r.clock, own: r.own, life: r.life, unswept: map[Slot]uint64{}}
+	b := &batch{r: r, branches: map[Slot]*branch{}, clock: r.clock, own: r.own, life: r.life, unswept: map[Slot]sweeping{}}
 	answers := make([]error, len(ops))
 	done := 0
 	// A transaction that has begun is finished whoever has lost patience, so
@@ -227,11 +227,11 @@ func (r *Replica) publish(b *batch) {
 		r.self.Store(b.incarnation)
 		r.own = [len(identity.Lanes)]*ownLog{}
 	}
-	for slot, from := range b.unswept {
-		if from == 0 {
+	for slot, s := range b.unswept {
+		if s.from == 0 {
 			delete(r.unswept, slot)
 		} else {
-			r.unswept[slot] = from
+			r.unswept[slot] = s
 		}
 	}
 	if len(b.branches) > 0 || b.roster != nil {

@@ -288,7 +288,7 @@ func (b *batch) sealOwn(o *ownLog) error {
 		return b.abort(err)
 	}
 	if listed {
-		b.unswept[br.Slot] = 1
+		b.litter(br.Slot)
 	}
 	if err := b.setBranch(br); err != nil {
 		return err

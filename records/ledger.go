@@ -262,8 +262,8 @@ func (l *ledger) rows() ([]Row, error) {
 // without the entries above n and with those that only such entries supersede.
 func (l *ledger) rowsAt(n uint64) ([]Row, error) {
 	all, err := l.rows()
-	if err != nil || n == 0 {
-		return nil, err
+	if err != nil || n == 0 || len(l.firsts) == 0 || l.firsts[0] > n {
+		return nil, err // nothing up to n is stored
 	}
 	other := map[uint64]*Segment{} // what differs, by First
 	at := func(counter uint64) (*Segment, error) {
@@ -391,7 +391,7 @@ func (l *ledger) flush(w WriteTx, doneTo uint64) (kept bool, err error) {
 // isEmpty reports whether nothing is stored of a segment that ends at end, and
 // nobody will write into it.
 func isEmpty(tx Tx, slot Slot, s *Segment, end uint64) (bool, error) {
-	if s.Live > 0 || s.Bytes > 0 {
+	if s.Live > 0 || end == ^uint64(0) {
 		return false, nil
 	}
 	found := errors.New("found")

@@ -81,8 +81,8 @@ type Replica struct {
 	// Owned by whoever runs the batch.
 	clock   Clock
 	own     [len(identity.Lanes)]*ownLog
-	life    uint32          // of the coordinator, the highest whose receipts are counted
-	unswept map[Slot]uint64 // branches with entries to delete, and from where to look; see sweep.go
+	life    uint32            // of the coordinator, the highest whose receipts are counted
+	unswept map[Slot]sweeping // branches with entries to delete; see sweep.go
 
 	pins     pins
 	watchers watchers
@@ -134,7 +134,7 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 		device:   cfg.Identity.Public().ID(),
 		branches: map[Slot]*branch{},
 		logs:     map[identity.LogID]Slot{},
-		unswept:  map[Slot]uint64{},
+		unswept:  map[Slot]sweeping{},
 
 		segmentCounters: SegmentCounters,
 	}

@@ -228,10 +228,20 @@ func (r *Replica) SegmentData(ctx context.Context, ref BranchRef, head uint64, n
 		if err != nil && !isNotFound(err) {
 			return err
 		}
+		// Segments that are empty at head are not in the list, but entries of
+		// theirs may still be stored while head is being staged.
+		end := t.end(i)
+		err = tx.Segments(br.Slot, n.First+1, func(s Segment) error {
+			end = min(end, s.First-1)
+			return errEnough
+		})
+		if err != nil && err != errEnough {
+			return err
+		}
 		changed := now.Row() != rows[i]
 		var sum Sum
 		count := uint32(0)
-		err = live(tx, br.Slot, n.First, t.end(i), head, func(e Entry) error {
+		err = live(tx, br.Slot, n.First, end, head, func(e Entry) error {
 			if changed {
 				sum.Add(e.Leaf(ref.Log))
 				count++

@@ -2,6 +2,7 @@ package records
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -122,6 +123,9 @@ func (r *Replica) AcceptSegmentData(ctx context.Context, s *SegmentData) error {
 	t, puts, err := r.verifySegment(s)
 	if err == nil {
 		err = r.do(ctx, func(b *batch) error { return b.acceptSegment(s, t, puts) })
+		if err == nil && s.From == 0 {
+			t.note(s.First, attemptWhole) // now that it is on disk
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("accept segment %d of %s: %w", s.First, s.Ref.Log.Short(), err)
@@ -204,8 +208,13 @@ func (b *batch) acceptSegment(s *SegmentData, t *target, puts []ledgerPut) error
 		p := &puts[i]
 		if former {
 			stored, err := b.stored(br, p)
-			if err != nil {
-				return b.suspect(br, &t.head, err)
+			switch {
+			case errors.Is(err, errOther) && s.From > 0: // not verified by itself
+				return t.differs(s, err)
+			case errors.Is(err, errOther):
+				return b.suspect(br, &t.head, fmt.Errorf("%w: %w", err, ErrForked))
+			case err != nil:
+				return err
 			}
 			if stored {
 				continue
@@ -223,14 +232,8 @@ func (b *batch) acceptSegment(s *SegmentData, t *target, puts []ledgerPut) error
 		}
 		i, _ := t.find(s.First)
 		if !slices.Contains(rows, t.rows[i]) {
-			t.note(s.First, attemptTail)
-			if s.Head != t.head.Counter {
-				return ErrGap
-			}
-			return fmt.Errorf("with what was there before: %w", ErrMismatch)
+			return t.differs(s, errors.New("with what was there before"))
 		}
-	} else if former {
-		t.note(s.First, attemptWhole)
 	}
 	if _, err := l.flush(b.tx, 0); err != nil {
 		return b.abort(err)
@@ -239,7 +242,20 @@ func (b *batch) acceptSegment(s *SegmentData, t *target, puts []ledgerPut) error
 	return nil
 }
 
-// stored reports whether an entry is stored already; [ErrForked] if another
+// differs is the error of the tail of a segment that does not verify, why, with
+// what is stored of it. The whole will be asked for next.
+func (t *target) differs(s *SegmentData, why error) error {
+	t.note(s.First, attemptTail)
+	if s.Head != t.head.Counter {
+		return ErrGap
+	}
+	return fmt.Errorf("%w: %w", why, ErrMismatch)
+}
+
+// errOther: another entry than the one that is held stands at its counter.
+var errOther = errors.New("another entry than the one that is held")
+
+// stored reports whether an entry is stored already; [errOther] if another
 // one stands in its place.
 func (b *batch) stored(br *branch, p *ledgerPut) (bool, error) {
 	e, err := b.tx.Entry(br.Slot, p.entry.Counter)
@@ -249,7 +265,7 @@ func (b *batch) stored(br *branch, p *ledgerPut) (bool, error) {
 	case err != nil:
 		return false, b.abort(err)
 	case e.Leaf(br.Log()) != p.leaf:
-		return false, fmt.Errorf("entry %d is another than the one that is held: %w", p.entry.Counter, ErrForked)
+		return false, fmt.Errorf("counter %d: %w", p.entry.Counter, errOther)
 	}
 	return true, nil
 }
@@ -341,7 +357,7 @@ func (b *batch) promote(ref BranchRef, head uint64) (Plan, error) {
 	if err := b.reach(&br); err != nil {
 		return Plan{}, err
 	}
-	b.unswept[br.Slot] = 1
+	b.litter(br.Slot)
 	b.announce(&br, &previous, nil)
 	return Plan{Done: true, Target: t.head.Counter}, b.setBranch(br)
 }

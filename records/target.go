@@ -120,8 +120,16 @@ func (t *target) repair(tx Tx, slot Slot, i int) (Need, error) {
 	case attemptTail:
 		return Need{First: first}, nil
 	}
+	// Segments that are empty at the target may have entries all the same.
+	err := tx.Segments(slot, first+1, func(s Segment) error {
+		end = min(end, s.First-1)
+		return errEnough
+	})
+	if err != nil && err != errEnough {
+		return Need{}, err
+	}
 	highest := uint64(0)
-	err := tx.Entries(slot, first, end, func(e Entry) error {
+	err = tx.Entries(slot, first, end, func(e Entry) error {
 		highest = e.Counter
 		return nil
 	})

@@ -1,0 +1,302 @@
+package records_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/storetest"
+)
+
+// stageLog is the log that these tests write.
+func stageLog(author *records.Replica) records.BranchRef {
+	return records.BranchRef{Log: author.Certificate().Log(identity.LaneProgress)}
+}
+
+// short is a replica whose segments end after four counters.
+func short(t testing.TB, z *zone, n int, s records.Store) *records.Replica {
+	t.Helper()
+	r := z.found(t, n, s)
+	r.EndSegmentsAfter(4)
+	return r
+}
+
+// rewrite writes registers k0, k1 … in turn, one commit each.
+func rewrite(t testing.TB, r *records.Replica, keys, times int) {
+	t.Helper()
+	for i := range times {
+		if err := put(r, reg(fmt.Sprint("k", i%keys), fmt.Sprint("body ", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func list(t testing.TB, to, from *records.Replica, ref records.BranchRef) (*records.SegmentList, records.Plan) {
+	t.Helper()
+	base, starts := to.Frontier(ref)
+	l, err := from.SegmentList(t.Context(), ref, base, starts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := to.AcceptSegmentList(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, p
+}
+
+func segment(t testing.TB, from *records.Replica, ref records.BranchRef, l *records.SegmentList, n records.Need) *records.SegmentData {
+	t.Helper()
+	s, err := from.SegmentData(t.Context(), ref, l.Head.Counter, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// finish takes what a plan asks for until the list's head is promoted.
+func finish(t testing.TB, to, from *records.Replica, ref records.BranchRef, l *records.SegmentList, p records.Plan) {
+	t.Helper()
+	for range 3 * len(l.Rows) {
+		for _, n := range p.Needs {
+			if err := to.AcceptSegmentData(t.Context(), segment(t, from, ref, l, n)); err != nil && !(n.From > 0 && errors.Is(err, records.ErrMismatch)) {
+				t.Fatal(err)
+			}
+		}
+		var err error
+		if p, err = to.Promote(t.Context(), ref, l.Head.Counter); err != nil {
+			t.Fatal(err)
+		}
+		if p.Done {
+			return
+		}
+	}
+	t.Fatalf("the transfer does not end: %v", p)
+}
+
+// A head below the target may be offered while nothing below it is stored.
+func TestLowerListBeforeAnySegment(t *testing.T) {
+	z := newZone(t, 3)
+	a, old, b := short(t, z, 0, storetest.NewMemory()), z.found(t, 1, storetest.NewMemory()), z.found(t, 2, storetest.NewMemory())
+	ref := stageLog(a)
+	rewrite(t, a, 5, 7)
+	pull(t, old, a)
+	rewrite(t, a, 5, 9)
+	l, p := list(t, b, a, ref)
+	if err := b.AcceptSegmentData(t.Context(), segment(t, a, ref, l, p.Needs[0])); err != nil {
+		t.Fatal(err)
+	}
+	lower, p := list(t, b, old, ref)
+	finish(t, b, old, ref, lower, p)
+	if c, _ := b.Frontier(ref); c != 7 {
+		t.Errorf("stands at %d, want 7", c)
+	}
+	finish(t, b, a, ref, l, records.Plan{})
+	if b.State().Fingerprint != a.State().Fingerprint {
+		t.Error("the replicas differ")
+	}
+}
+
+// Who holds a part of a head only serves a segment as it is at that head, even
+// if entries stand behind it in a segment that is empty there.
+func TestPartialHolderServesWhatItHas(t *testing.T) {
+	z := newZone(t, 3)
+	a, part, b := short(t, z, 0, storetest.NewMemory()), z.found(t, 1, storetest.NewMemory()), z.found(t, 2, storetest.NewMemory())
+	ref := stageLog(a)
+	stays := records.Record{Kind: note, Learner: pupil, Body: []byte("stays")}
+	if err := put(a, stays, stays, stays, stays); err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, a, 4, 4)
+	l, p := list(t, part, a, ref)
+	for _, n := range p.Needs {
+		if err := part.AcceptSegmentData(t.Context(), segment(t, a, ref, l, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rewrite(t, a, 4, 4)
+	list(t, part, a, ref) // of which nothing more is fetched
+	l, p = list(t, b, part, ref)
+	if !slices.Equal(l.Held, []bool{true, false}) {
+		t.Fatalf("held are %v of %v", l.Held, l.Rows)
+	}
+	if err := b.AcceptSegmentData(t.Context(), segment(t, part, ref, l, p.Needs[1])); err != nil {
+		t.Error(err)
+	}
+}
+
+// A peer that lies about entries that are held already makes no evidence of a
+// fork: what it sends is not signed by itself.
+func TestLieIsNoFork(t *testing.T) {
+	z := newZone(t, 2)
+	a, b := short(t, z, 0, storetest.NewMemory()), z.found(t, 1, storetest.NewMemory())
+	ref := stageLog(a)
+	rewrite(t, a, 9, 6)
+	l, p := list(t, b, a, ref)
+	if err := b.AcceptSegmentData(t.Context(), segment(t, a, ref, l, p.Needs[0])); err != nil {
+		t.Fatal(err)
+	}
+	tail := segment(t, a, ref, l, records.Need{First: 5, From: 5})
+	tail.Entries[0].Body = []byte("a lie")
+	if err := b.AcceptSegmentData(t.Context(), tail); !errors.Is(err, records.ErrMismatch) {
+		t.Errorf("a tail: %v", err)
+	}
+	d, err := a.Difference(t.Context(), ref, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Entries[4].Body = []byte("a lie")
+	if err := b.AcceptDifference(t.Context(), d); !errors.Is(err, records.ErrMismatch) {
+		t.Errorf("a difference: %v", err)
+	}
+	if forks, err := b.Forks(t.Context()); err != nil || len(forks) > 0 || b.Logs()[0].Trouble != "" {
+		t.Errorf("%d forks, trouble %q: %v", len(forks), b.Logs()[0].Trouble, err)
+	}
+	finish(t, b, a, ref, l, p)
+}
+
+// A segment that could not be stored is asked for again, and nobody is
+// suspected.
+func TestSegmentOnFullDisk(t *testing.T) {
+	z := newZone(t, 2)
+	full := false
+	store := &storetest.Faulty{Store: storetest.NewMemory(), Next: func() storetest.Fault {
+		if full {
+			return storetest.Full
+		}
+		return storetest.None
+	}}
+	a, b := short(t, z, 0, storetest.NewMemory()), z.found(t, 1, store)
+	ref := stageLog(a)
+	rewrite(t, a, 9, 2)
+	pull(t, b, a)
+	rewrite(t, a, 9, 2)
+	l, _ := list(t, b, a, ref)
+	whole := segment(t, a, ref, l, records.Need{First: 1})
+	full = true
+	if err := b.AcceptSegmentData(t.Context(), whole); !errors.Is(err, records.ErrFull) {
+		t.Fatal(err)
+	}
+	full = false
+	p, err := b.Promote(t.Context(), ref, l.Head.Counter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	finish(t, b, a, ref, l, p)
+}
+
+// An author that commits whenever it is asked for anything does not keep
+// receivers from finishing, and what it rewrites does not pile up meanwhile.
+func TestBusyAuthor(t *testing.T) {
+	const receivers, keys = 3, 5
+	z, store := newZone(t, 1+receivers), storetest.NewMemory()
+	a := short(t, z, 0, store)
+	ref := stageLog(a)
+	rewrite(t, a, 200, 400)
+	commits := 0
+	busy := func() {
+		commits++
+		rewrite(t, a, keys, 3)
+	}
+	type transfer struct {
+		to   *records.Replica
+		list *records.SegmentList
+		plan records.Plan
+		done int
+	}
+	var all [receivers]transfer
+	for n := range all {
+		all[n].to = z.found(t, 1+n, storetest.NewMemory())
+	}
+	for step := 0; slices.ContainsFunc(all[:], func(x transfer) bool { return x.done < 3 }); step++ {
+		if step > 5000 {
+			t.Fatalf("no end: %d commits, done %d %d %d", commits, all[0].done, all[1].done, all[2].done)
+		}
+		x := &all[step%receivers]
+		busy()
+		switch {
+		case x.list == nil:
+			x.list, x.plan = list(t, x.to, a, ref)
+		case len(x.plan.Needs) > 0:
+			n := x.plan.Needs[0]
+			x.plan.Needs = x.plan.Needs[1:]
+			s, err := a.SegmentData(t.Context(), ref, x.list.Head.Counter, n)
+			if err != nil {
+				t.Fatalf("what was promised is not served: %v", err)
+			}
+			if err := x.to.AcceptSegmentData(t.Context(), s); err != nil && !errors.Is(err, records.ErrMismatch) {
+				t.Fatal(err)
+			}
+		default:
+			var err error
+			if x.plan, err = x.to.Promote(t.Context(), ref, x.list.Head.Counter); err != nil {
+				t.Fatal(err)
+			}
+			if x.plan.Done {
+				x.list = nil
+				x.done++
+			}
+		}
+	}
+}
+
+// stored counts what a store has of the first branch: entries, accounts of
+// segments, drops.
+func stored(t testing.TB, s records.Store) (entries, segments, drops int) {
+	t.Helper()
+	err := s.View(t.Context(), func(tx records.Tx) error {
+		return errors.Join(
+			tx.Entries(1, 0, ^uint64(0), func(records.Entry) error { entries++; return nil }),
+			tx.Segments(1, 0, func(records.Segment) error { segments++; return nil }),
+			tx.Drops(1, 0, ^uint64(0), func(uint64, uint64) error { drops++; return nil }))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entries, segments, drops
+}
+
+// Registers that are rewritten for ever take no more room than once, at their
+// author and at those that follow, even while somebody always fetches.
+func TestRewritingTakesNoRoom(t *testing.T) {
+	z := newZone(t, 3)
+	var stores [3]*storetest.Memory
+	var reps [3]*records.Replica
+	now := time.UnixMilli(1000)
+	for n := range reps {
+		stores[n] = storetest.NewMemory()
+		z.found(t, n, stores[n])
+		c := z.config(n, stores[n])
+		c.Now = func() time.Time { return now }
+		var err error
+		if reps[n], err = records.Open(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		reps[n].EndSegmentsAfter(16)
+	}
+	a, b, c := reps[0], reps[1], reps[2]
+	ref := stageLog(a)
+	for i := range 2000 {
+		now = now.Add(time.Second)
+		rewrite(t, a, 5, 5)
+		pull(t, b, a)
+		if i%10 == 0 { // a transfer from each, which begins before the last pins have ended
+			for _, from := range []*records.Replica{a, b} {
+				if base, _ := c.Frontier(ref); base < from.State().Rows[0].Counter {
+					l, p := list(t, c, from, ref)
+					finish(t, c, from, ref, l, p)
+				}
+			}
+		}
+	}
+	for n, s := range stores {
+		// What four pins of two minutes hold back, a little more until it is swept.
+		if e, segments, d := stored(t, s); e > 2000 || d > 2000 || segments > 200 {
+			t.Errorf("replica %d has %d entries, %d segments, %d drops", n, e, segments, d)
+		}
+	}
+}
