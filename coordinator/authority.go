@@ -36,7 +36,11 @@ func (z *zone) editLocked(ctx context.Context, change func(*roster.Roster) (*ros
 		return err
 	}
 	z.current = next
-	return z.replica.AcceptRoster(ctx, encoded)
+	if err := z.replica.AcceptRoster(ctx, encoded); err != nil {
+		z.unsettled.Store(true)
+		return err
+	}
+	return nil
 }
 
 // settle brings storage and replica to one roster.
@@ -47,11 +51,13 @@ func (z *zone) settle(ctx context.Context) error {
 }
 
 func (z *zone) settleLocked(ctx context.Context) error {
-	held := z.replica.Roster()
+	held, known := z.replica.Roster(), z.current
 	switch {
 	case held.Epoch.Compare(z.current.Epoch) < 0:
 		// Stored, but a crash or a fault came before the replica had it.
-		return z.replica.AcceptRoster(ctx, z.current.Encode())
+		err := z.replica.AcceptRoster(ctx, z.current.Encode())
+		z.unsettled.Store(err != nil)
+		return err
 	case held.Hash() != z.current.Hash():
 		// A device brought a roster with our signature that we do not know of:
 		// so our storage is older than what we have signed.
@@ -65,11 +71,52 @@ func (z *zone) settleLocked(ctx context.Context) error {
 	default:
 		z.logger.Warn("the coordinator signed two rosters with one epoch: it begins a new life", "epoch", held.Epoch)
 	}
-	err := z.editLocked(ctx, func(r *roster.Roster) (*roster.Roster, error) { return r.NewLife(r.Epoch) })
+	err := z.editLocked(ctx, func(r *roster.Roster) (*roster.Roster, error) {
+		next, err := r.NewLife(r.Epoch)
+		if err != nil {
+			return nil, err
+		}
+		return z.regain(next, known)
+	})
 	if err == nil {
 		z.conflict.Store(false)
 	}
 	return err
+}
+
+// regain puts into a roster what another of the zone says, from which it does
+// not descend: the devices that were let in or revoked since the coordinator was
+// restored, and before it noticed. The authority is held.
+func (z *zone) regain(r, other *roster.Roster) (*roster.Roster, error) {
+	for _, d := range other.Devices {
+		var err error
+		listed, ok := r.Device(d.ID())
+		if !ok {
+			if r, err = r.AddDevice(d.Key, d.Name, d.Role, z.c.cfg.Now().UnixMilli()); err != nil {
+				return nil, err
+			}
+		}
+		if listed.State == roster.StateMember && d.State != roster.StateMember {
+			if r, err = z.revoke(r, d.ID()); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return r, nil
+}
+
+// revoke removes a device from r and ends its logs with what is held of them.
+// The authority is held.
+func (z *zone) revoke(r *roster.Roster, device identity.DeviceID) (*roster.Roster, error) {
+	closures, authors := z.closures(device)
+	for _, cert := range authors {
+		listed, err := r.ListIncarnation(cert)
+		if err != nil {
+			return nil, err
+		}
+		r = listed
+	}
+	return r.Revoke(device, closures...)
 }
 
 // renew begins a new incarnation of the coordinator's own if its store is
@@ -86,8 +133,8 @@ func (z *zone) renew(ctx context.Context) error {
 	return err
 }
 
-// closures returns what the zone holds of a device's logs, as their ends. The
-// authority must be held.
+// closures returns what the zone holds of a device's logs, as their ends, and
+// under which certificates.
 func (z *zone) closures(device identity.DeviceID) (list []roster.Closure, authors []identity.Certificate) {
 	at := map[identity.LogID]int{}
 	for _, row := range z.replica.State().Rows {

@@ -231,14 +231,15 @@ func TestBusy(t *testing.T) {
 	}
 	s.stop()
 	s.wait(t)
-	eventually(t, "there is room again", func() bool {
-		select {
-		case <-b.session().over:
-			return false
-		default:
+	b.write(1)
+	for ctx := within(t); ctx.Err() == nil; { // the former connection ends a little later
+		s := b.session()
+		eventually(t, "an answer", func() bool { return b.Receipted(b.log()) == 1 || len(s.over) > 0 })
+		if b.Receipted(b.log()) == 1 {
+			return
 		}
-		return true
-	})
+	}
+	t.Error("there is no room again")
 }
 
 // A crash between a commit and its receipt: the receipt comes at the next start.
@@ -277,7 +278,10 @@ func TestRestoredCoordinatorBeginsNewLife(t *testing.T) {
 	c.stop()
 	must(t, os.CopyFS(backup, os.DirFS(folder)))
 	c.restart(folder)
-	b := c.join(zone) // the backup has never heard of it
+	b := c.join(zone) // the backup has never heard of it, nor of what follows
+	for _, role := range []roster.Role{roster.RolePlain, roster.RoleClassroom, roster.RolePlain, roster.RoleClassroom} {
+		must(t, c.SetDeviceRole(within(t), zone, b.id, role))
+	}
 	a.write(2)
 	b.write(3)
 	sa, sb := a.session(), b.session()
@@ -288,6 +292,8 @@ func TestRestoredCoordinatorBeginsNewLife(t *testing.T) {
 	c.restart(backup)
 	sa.wait(t)
 	sb.wait(t)
+	late, gone := c.join(zone), c.join(zone) // before it has noticed
+	must(t, c.Revoke(within(t), zone, gone.id))
 
 	b.session()
 	eventually(t, "a new life", func() bool { return b.Roster().Epoch.Life == before.Life+1 })
@@ -301,6 +307,29 @@ func TestRestoredCoordinatorBeginsNewLife(t *testing.T) {
 	if _, ok := a.Roster().Device(b.id); !ok {
 		t.Error("the device that joined after the backup is lost")
 	}
+	if err := a.Roster().MayConnect(late.id); err != nil {
+		t.Errorf("the device that joined the restored coordinator: %v", err)
+	}
+	if d, ok := a.Roster().Device(gone.id); ok && d.State == roster.StateMember {
+		t.Error("a revocation is lost")
+	}
+	late.write(1)
+	late.session()
+	eventually(t, "it takes part", receipted(late, late.log(), 1))
+}
+
+// Who restores a backup says so, and what was signed in between counts less.
+func TestRestored(t *testing.T) {
+	c := newCentre(t, t.TempDir())
+	zone := c.zone("School")
+	d := c.join(zone)
+	d.write(1)
+	s := d.session()
+	eventually(t, "receipt", receipted(d, d.log(), 1))
+	must(t, c.Restored(within(t)))
+	eventually(t, "a new life", func() bool { return d.Roster().Epoch.Life == 2 })
+	eventually(t, "the receipt is earned again", func() bool { return receiptLife(d, d.log()) == 2 })
+	s.stop()
 }
 
 // receiptLife is the life of the newest receipt for a log.
@@ -330,16 +359,12 @@ func TestFailedStoreIsOpenedAgain(t *testing.T) {
 	if err := s.wait(t); err == nil {
 		t.Error("the session goes on over a store that failed")
 	}
-	eventually(t, "the zone is open again", func() bool {
+	for ctx := within(t); d.Receipted(d.log()) != 2; {
+		must(t, ctx.Err())
 		s := d.session()
-		defer s.stop()
-		select {
-		case <-s.over:
-			return false
-		case <-time.After(time.Second):
-			return d.Receipted(d.log()) == 2
-		}
-	})
+		eventually(t, "an answer", func() bool { return d.Receipted(d.log()) == 2 || len(s.over) > 0 })
+		s.stop()
+	}
 	if n := c.faults.opened(zone); n < 2 {
 		t.Errorf("the store was opened %d times", n)
 	}

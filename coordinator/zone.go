@@ -27,6 +27,8 @@ type zone struct {
 	// conflict: another roster with the epoch of ours was seen under our
 	// signature.
 	conflict atomic.Bool
+	// unsettled: the replica could not take the roster that is stored.
+	unsettled atomic.Bool
 	// behind: a head of an own log that somebody holds and we perhaps don't.
 	behind atomic.Pointer[records.Head]
 

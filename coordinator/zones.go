@@ -145,20 +145,26 @@ func (c *Coordinator) Devices(ctx context.Context, id identity.ZoneID) (list []D
 // holds of them; what it writes from now on counts for nothing.
 func (c *Coordinator) Revoke(ctx context.Context, id identity.ZoneID, device identity.DeviceID) error {
 	err := c.callZone(ctx, id, func(z *zone) error {
-		return z.edit(ctx, func(r *roster.Roster) (*roster.Roster, error) {
-			closures, authors := z.closures(device)
-			for _, cert := range authors {
-				listed, err := r.ListIncarnation(cert)
-				if err != nil {
-					return nil, err
-				}
-				r = listed
-			}
-			return r.Revoke(device, closures...)
-		})
+		return z.edit(ctx, func(r *roster.Roster) (*roster.Roster, error) { return z.revoke(r, device) })
 	})
 	if err != nil {
 		return fmt.Errorf("revoke device: %w", err)
+	}
+	return nil
+}
+
+// Restored is for who has put a backup of the storage in its place: every zone
+// begins a new life, in which receipts are earned again and no epoch is used
+// that may have been used before.
+func (c *Coordinator) Restored(ctx context.Context) error {
+	zones, err := c.Zones(ctx)
+	for _, z := range zones {
+		err = errors.Join(err, c.callZone(ctx, z.ID, func(z *zone) error {
+			return z.edit(ctx, func(r *roster.Roster) (*roster.Roster, error) { return r.NewLife(r.Epoch) })
+		}))
+	}
+	if err != nil {
+		return fmt.Errorf("begin a new life: %w", err)
 	}
 	return nil
 }

@@ -88,19 +88,46 @@ func create(folder string, o Options) (*Storage, error) {
 	if err := os.MkdirAll(filepath.Join(folder, zonesFolder), 0o700); err != nil {
 		return nil, err
 	}
-	control, err := boltstore.Create(filepath.Join(folder, controlFile), o.control())
+	path := filepath.Join(folder, controlFile)
+	if _, err := os.Lstat(path); err == nil {
+		return nil, fs.ErrExist
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	// The file gets its name when it is whole: a crash leaves it or none.
+	unfinished := path + ".unfinished"
+	if err := os.Remove(unfinished); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	control, err := boltstore.Create(unfinished, o.control())
 	if err != nil {
 		return nil, err
 	}
-	// Open takes a file without a layout for another program's; a crash before
-	// this leaves one that can be removed, for there is nothing in it.
 	err = control.Update(context.Background(), func(tx records.WriteTx) error {
 		return tx.SetValue(valueLayout, binary.BigEndian.AppendUint32(nil, layout))
 	})
-	if err != nil {
-		return nil, errors.Join(err, control.Close())
+	if err := errors.Join(err, control.Close()); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.Rename(unfinished, path), syncFolder(folder)); err != nil {
+		return nil, err
+	}
+	if control, err = boltstore.Open(path, o.control()); err != nil {
+		return nil, err
 	}
 	return newStorage(folder, o, control), nil
+}
+
+// syncFolder writes a folder's list of names to disk.
+func syncFolder(folder string) error {
+	if runtime.GOOS == "windows" {
+		return nil // cannot be done there, and needn't
+	}
+	f, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // Open opens the storage in folder. It is os.ErrNotExist if there is none,
