@@ -119,6 +119,9 @@ func outcome(err error) (code int, words string) {
 	if e, ok := errors.AsType[*remoteError](err); ok {
 		return e.Exit, err.Error()
 	}
+	if _, ok := errors.AsType[*classroom.ImportError](err); ok {
+		return exitInput, err.Error()
+	}
 	if e, ok := errors.AsType[*exchange.EndError](err); ok {
 		switch e.Code {
 		case wire.CodeUnknown, wire.CodeRevoked, wire.CodeZone, wire.CodeIdentity:

@@ -83,7 +83,7 @@ func (f *folder) Close() error { return f.lock.Close() }
 // folderAt returns what kind of data dir holds, or an error wrapping
 // errNoFolder or errUnfinished. It locks nothing.
 func folderAt(dir string) (folderKind, error) {
-	for _, k := range []folderKind{deviceFolder, coordinatorFolder} {
+	for _, k := range []folderKind{deviceFolder, coordinatorFolder, demoFolder} {
 		if _, err := os.Stat(filepath.Join(dir, k.settingsName())); err == nil {
 			return k, nil
 		} else if !errors.Is(err, fs.ErrNotExist) {
