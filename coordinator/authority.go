@@ -96,7 +96,8 @@ func (z *zone) regain(r, other *roster.Roster) (*roster.Roster, error) {
 				return nil, err
 			}
 		}
-		if listed.State == roster.StateMember && d.State != roster.StateMember {
+		// Who was not listed is a member now.
+		if (!ok || listed.State == roster.StateMember) && d.State != roster.StateMember {
 			if r, err = z.revoke(r, d.ID()); err != nil {
 				return nil, err
 			}
