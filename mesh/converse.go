@@ -96,6 +96,9 @@ func (n *Node) heed(ctx context.Context, l *peerLink, log *slog.Logger, alarms <
 			head = *a.Head
 		}
 		before := n.cfg.Replica.Certificate()
+		if a.Kind == exchange.AlarmCopy && l.session.Report().Certificate.Author != before.Author {
+			continue // the copies tell their logs apart already
+		}
 		if err := n.cfg.Behind(ctx, head); err != nil {
 			log.Error("cannot continue as a new incarnation; restart the device if this goes on", "error", err)
 		} else if n.cfg.Replica.Certificate() != before {

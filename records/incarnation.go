@@ -65,9 +65,16 @@ func (b *batch) sealIncarnation() error {
 // Behind is told a head of one of this device's own logs that somebody holds.
 // If its author signed it and this store does not continue it, the store is a
 // copy or an old backup, and a new incarnation begins before anything more is
-// written; Behind then returns true.
+// written; Behind then returns true. The zero head stands for having met
+// another process of this very incarnation: one of the two is a copy, so that a
+// new one begins in any case.
 func (r *Replica) Behind(ctx context.Context, h *Head) (renewed bool, err error) {
 	err = r.do(ctx, func(b *batch) error {
+		if h.IsZero() {
+			b.renew("another process runs the same incarnation")
+			renewed = true
+			return nil
+		}
 		self := b.r.self.Load().cert
 		for _, lane := range identity.Lanes {
 			if self.Log(lane) != h.Log {
