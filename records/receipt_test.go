@@ -244,7 +244,7 @@ func restored(t *testing.T, z *zone) (peer, back *records.Replica, store *storet
 // A device that was set back to an old backup learns of it, in whatever way,
 // before it gives a counter out again; then it writes as a new incarnation and
 // takes its own former records from others.
-func TestRestoredBackup(t *testing.T) {
+func TestSetBackLearns(t *testing.T) {
 	for name, tell := range map[string]func(t *testing.T, z *zone, peer, back *records.Replica, ref records.BranchRef) error{
 		"a receipt": func(t *testing.T, z *zone, peer, back *records.Replica, ref records.BranchRef) error {
 			return back.AcceptReceipt(t.Context(), z.receipt(1, item(t, peer, ref)))

@@ -202,6 +202,11 @@ func (b *batch) acceptSegment(s *SegmentData, t *target, puts []ledgerPut) error
 	if !former && s.First <= br.Head.Counter {
 		return b.suspect(br, &t.head, fmt.Errorf("segment %d was not there before: %w", s.First, ErrForked))
 	}
+	if !former && len(puts) > 0 { // in another continuation, segments may begin elsewhere
+		if former, err = b.any(br.Slot, puts[0].entry.Counter, puts[len(puts)-1].entry.Counter); err != nil {
+			return err
+		}
+	}
 	l.begin(s.First)
 	clock := Clock(0)
 	for i := range puts {
@@ -250,6 +255,18 @@ func (t *target) differs(s *SegmentData, why error) error {
 		return ErrGap
 	}
 	return fmt.Errorf("%w: %w", why, ErrMismatch)
+}
+
+// any reports whether anything is stored of from ≤ counter ≤ to.
+func (b *batch) any(slot Slot, from, to uint64) (bool, error) {
+	err := b.tx.Entries(slot, from, to, func(Entry) error { return errEnough })
+	switch err {
+	case nil:
+		return false, nil
+	case errEnough:
+		return true, nil
+	}
+	return false, b.abort(err)
 }
 
 // errOther: another entry than the one that is held stands at its counter.
