@@ -22,7 +22,7 @@ type pin struct {
 }
 
 const (
-	maxPins  = 4               // of a branch
+	maxPins  = 32              // of a branch: a class that begins at once; those of one head count once
 	pinTime  = 2 * time.Minute // without a request
 	pinReach = 1 << 16         // counters that the author may write meanwhile, whatever the clock says
 )
@@ -35,18 +35,26 @@ func (p *pins) add(s Slot, head uint64) *pin {
 		p.bySlot = map[Slot][]*pin{}
 	}
 	list := p.bySlot[s]
-	if len(list) == maxPins {
-		list = slices.Delete(list, 0, 1)
+	if len(list) == maxPins { // the one that was asked for longest ago
+		i := 0
+		for j, m := range list {
+			if m.used.Before(list[i].used) {
+				i = j
+			}
+		}
+		list = slices.Delete(list, i, i+1)
 	}
 	n := &pin{head: head, used: p.now()}
 	p.bySlot[s] = append(list, n)
 	return n
 }
 
-// set says what a pin holds, after the list was read.
-func (p *pins) set(n *pin, head uint64, rows []Row) {
+// set says what a pin holds, after the list was read. Another pin of the same
+// list is not needed any more.
+func (p *pins) set(s Slot, n *pin, head uint64, rows []Row) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.bySlot[s] = slices.DeleteFunc(p.bySlot[s], func(m *pin) bool { return m != n && m.head == head && m.rows != nil })
 	n.head, n.rows, n.used = head, rows, p.now()
 }
 

@@ -189,7 +189,7 @@ func (r *Replica) SegmentList(ctx context.Context, ref BranchRef, base uint64, s
 		r.pins.remove(br.Slot, at)
 		return nil, fmt.Errorf("read segment list of %s: %w", ref.Log.Short(), err)
 	}
-	r.pins.set(at, l.Head.Counter, l.Rows)
+	r.pins.set(br.Slot, at, l.Head.Counter, l.Rows)
 	return l, nil
 }
 
