@@ -95,7 +95,7 @@ func problemOf(err error) *problem {
 
 // words returns what is said of a problem, in a language.
 func (l *language) words(p *problem) string {
-	text, err := l.text("problem."+p.Code, "detail", p.Detail)
+	text, err := l.text("problem."+p.Code, "detail", p.Detail, "n", p.Detail)
 	if err != nil {
 		return p.Error()
 	}
@@ -108,9 +108,7 @@ func (s *Server) fail(w http.ResponseWriter, v *visit, err error) {
 	if p.Status >= http.StatusInternalServerError && v.Context().Err() == nil {
 		s.cfg.Logger.Error("request failed", "method", v.Method, "path", v.URL.Path, "error", err)
 	}
-	if p.Retry > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(p.Retry/time.Second)))
-	}
+	p.tellRetry(w)
 	if v.isAPI() {
 		writeJSON(w, p.Status, map[string]any{"error": map[string]string{"code": p.Code, "message": v.lang.words(p)}})
 		return
@@ -119,6 +117,13 @@ func (s *Server) fail(w http.ResponseWriter, v *visit, err error) {
 	if err := s.render(w, v, p.Status, "problem", data); err != nil {
 		s.cfg.Logger.Error("show problem", "path", v.URL.Path, "error", err)
 		http.Error(w, v.lang.words(p), http.StatusInternalServerError)
+	}
+}
+
+// tellRetry says in the header when it is worth trying again.
+func (p *problem) tellRetry(w http.ResponseWriter) {
+	if p.Retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(p.Retry/time.Second)))
 	}
 }
 

@@ -54,11 +54,9 @@ type Server struct {
 	texts     *catalogue
 	pages     pageSet
 	assets    assets
-	// When the program was started: by a monotonic clock, and in milliseconds
-	// since 1970.
-	started     time.Time
-	startedWall int64
-	handler     http.Handler
+	started   time.Time // by a monotonic clock
+	fresh     freshAnswers
+	handler   http.Handler
 }
 
 // maxEntrance is how many people may wait for their passwords to be checked:
@@ -85,7 +83,7 @@ func New(c Config) (*Server, error) {
 	if c.Sync == nil {
 		c.Sync = func() Sync { return Sync{State: StateNone} }
 	}
-	s := &Server{cfg: c, entrance: make(chan struct{}, maxEntrance), started: time.Now(), startedWall: c.Now().UnixMilli()}
+	s := &Server{cfg: c, entrance: make(chan struct{}, maxEntrance), started: time.Now()}
 	s.sessions.key = c.SessionKey
 	var err error
 	if s.texts, err = loadCatalogue(); err != nil {

@@ -93,6 +93,7 @@ func (s *Server) signInByForm(w http.ResponseWriter, v *visit) error {
 	if len(username) > classroom.MaxUsernameBytes {
 		username = ""
 	}
+	p.tellRetry(w)
 	return s.render(w, v, p.Status, "signin", signInPage{username, next, v.lang.words(p)})
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/classmesh/classmesh/records"
@@ -87,6 +88,7 @@ func (s *Server) answer(ctx context.Context, p *classroom.Person, lang string, a
 		if err != nil || former != nil {
 			return former, err
 		}
+		s.noteFresh(p.ID, a, +1)
 		// From here on the answer is recorded even if who asks has gone: what
 		// is sent again finds it.
 		state, err := classroom.RecordAttempt(context.WithoutCancel(ctx), s.cfg.Replica, classroom.MarkedAnswer{
@@ -97,6 +99,7 @@ func (s *Server) answer(ctx context.Context, p *classroom.Person, lang string, a
 			Needed: e.Needed, Base: e.Points, Day: classroom.DayOf(s.cfg.Now()),
 		})
 		if err != nil {
+			s.noteFresh(p.ID, a, -1)
 			return nil, err
 		}
 		return &answerResult{
@@ -117,13 +120,50 @@ func (s *Server) answer(ctx context.Context, p *classroom.Person, lang string, a
 // one that was recorded before the start, and whose reply was lost with it.
 const repeatedAfterStart = 15 * time.Minute
 
+// freshAnswers counts, as long as that takes, the equal answers that were
+// recorded since the start. Times cannot tell: clocks may wake up in the past.
+type freshAnswers struct {
+	mu   sync.Mutex
+	list map[freshAnswer]int
+}
+
+type freshAnswer struct {
+	user identity.UserID
+	answerAsk
+}
+
+func (s *Server) isFresh() bool { return time.Since(s.started) <= repeatedAfterStart }
+
+// noteFresh adds n to the count of an answer, whatever its ID.
+func (s *Server) noteFresh(user identity.UserID, a answerAsk, n int) {
+	a.ID = ""
+	s.fresh.mu.Lock()
+	defer s.fresh.mu.Unlock()
+	switch {
+	case !s.isFresh():
+		s.fresh.list = nil
+		return
+	case s.fresh.list == nil:
+		s.fresh.list = map[freshAnswer]int{}
+	}
+	s.fresh.list[freshAnswer{user, a}] += n
+}
+
+// count returns how often an answer was recorded since the start.
+func (f *freshAnswers) count(user identity.UserID, a answerAsk) int {
+	a.ID = ""
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.list[freshAnswer{user, a}]
+}
+
 // answeredBefore returns the result of an answer with an ID if the same was
 // recorded before the program was started, or a nil any.
 func (s *Server) answeredBefore(ctx context.Context, p *classroom.Person, e *content.Exercise, a answerAsk) (any, error) {
-	if a.ID == "" || time.Since(s.started) > repeatedAfterStart {
+	if a.ID == "" || !s.isFresh() {
 		return nil, nil
 	}
-	var found *answerResult
+	found, equal := (*answerResult)(nil), 0
 	err := s.cfg.Replica.Read(ctx, func(v *records.View) error {
 		attempts, err := classroom.Attempts(v, p.ID, a.Exercise)
 		if err != nil {
@@ -131,11 +171,13 @@ func (s *Server) answeredBefore(ctx context.Context, p *classroom.Person, e *con
 		}
 		for _, b := range attempts {
 			if b.Item == a.Item && b.Seed == a.Seed && b.Answer == a.Answer && b.Hinted == a.Hinted &&
-				b.TakenMS == a.MSTaken && b.Device == s.cfg.Replica.Device() && b.At < s.startedWall {
+				b.TakenMS == a.MSTaken && b.Device == s.cfg.Replica.Device() {
+				equal++
 				found = &answerResult{Correct: b.Correct, Counts: b.Right(), Repeated: true}
 			}
 		}
-		if found == nil {
+		if equal <= s.fresh.count(p.ID, a) {
+			found = nil
 			return nil
 		}
 		progress, err := classroom.Progress(v, p.ID)

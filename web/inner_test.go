@@ -1,0 +1,116 @@
+package web
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func TestTries(t *testing.T) {
+	var tr tries
+	now := time.UnixMilli(1_700_000_000_000)
+	for range freeTriesAll + 20 {
+		tr.wrong("Amina", "10.0.0.1", now)
+	}
+	if got := tr.wait("amina ", "10.0.0.1", now); got != maxWaitHere {
+		t.Errorf("who guesses waits %v", got)
+	}
+	if got := tr.wait("amina", "10.0.0.2", now); got == 0 || got > maxWaitAll {
+		t.Errorf("another address waits %v", got)
+	}
+	if got := tr.wait("bako", "10.0.0.1", now); got != 0 {
+		t.Errorf("another name waits %v", got)
+	}
+	if got := tr.wait("amina", "10.0.0.1", now.Add(time.Minute)); got != 0 {
+		t.Errorf("after a minute one waits %v", got)
+	}
+	if got := tr.wait("amina", "10.0.0.1", now.Add(-time.Hour)); got != 0 {
+		t.Errorf("with a clock set back one waits %v", got)
+	}
+	for i := range maxTries * 2 {
+		tr.wrong(fmt.Sprint("name", i), "10.0.0.9", now)
+	}
+	if len(tr.list) > maxTries+1 {
+		t.Errorf("%d names are remembered", len(tr.list))
+	}
+}
+
+func TestEndedSessionsAreBounded(t *testing.T) {
+	var s sessions
+	now := time.Now()
+	for i := range maxEnded * 2 {
+		s.end(token{issued: now, nonce: [16]byte{byte(i), byte(i >> 8), byte(i >> 16)}}, now)
+	}
+	if len(s.ended) > maxEnded {
+		t.Errorf("%d sessions are remembered", len(s.ended))
+	}
+}
+
+func TestRepeatsAreBounded(t *testing.T) {
+	var r repeats
+	for i := range maxRepeats * 2 {
+		if _, _, err := r.once(t.Context(), [16]byte{1}, fmt.Sprint(i), i, func() (any, error) { return i, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(r.list) > maxRepeats || len(r.order) > maxRepeats {
+		t.Errorf("%d requests are remembered", len(r.list))
+	}
+	// What failed is tried anew.
+	fail := func() (any, error) { return nil, errBusy }
+	if _, _, err := r.once(t.Context(), [16]byte{1}, "again", 0, fail); err != errBusy {
+		t.Error(err)
+	}
+	if got, repeated, err := r.once(t.Context(), [16]byte{1}, "again", 0, func() (any, error) { return 5, nil }); got != 5 || repeated || err != nil {
+		t.Error(got, repeated, err)
+	}
+}
+
+func TestTexts(t *testing.T) {
+	c, err := loadCatalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	en := c.languages[0]
+	for _, x := range []struct {
+		key  string
+		args []any
+		want string
+	}{
+		{"ago.minutes", []any{"n", 1}, "1 minute ago"},
+		{"ago.minutes", []any{"n", 5}, "5 minutes ago"},
+		{"points.word", []any{"n", int64(1)}, "point"},
+		{"points.of", []any{"n", uint64(3), "worth", 9}, "3 of 9 points"},
+	} {
+		if got, err := en.text(x.key, x.args...); got != x.want || err != nil {
+			t.Errorf("%s %v: %q, %v", x.key, x.args, got, err)
+		}
+	}
+	if _, err := en.text("nothing"); err == nil {
+		t.Error("a text that is not there is no error")
+	}
+	ar, err := parseLanguage("ar", []byte(`{"direction": "rtl", "days": {"zero": "0", "one": "1", "two": "2", "few": "{n} few", "many": "{n} many", "other": "{n} other"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int]string{0: "0", 1: "1", 2: "2", 5: "5 few", 11: "11 many", 100: "100 other"} {
+		if got, err := ar.text("days", "n", n); got != want || err != nil {
+			t.Errorf("%d: %q, %v", n, got, err)
+		}
+	}
+	for _, bad := range []string{`{}`, `{"direction": "up"}`, `{"direction": "ltr", "x": {"one": "1"}}`, `[]`} {
+		if _, err := parseLanguage("fr", []byte(bad)); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+}
+
+func TestLocalPath(t *testing.T) {
+	for path, want := range map[string]string{
+		"/topics?x=1": "/topics?x=1", "": "/", "http://evil.example/": "/", "//evil.example": "/", `/\evil.example`: "/", "/a\nb": "/", "javascript:alert(1)": "/",
+	} {
+		if got := localPath(path); got != want {
+			t.Errorf("%q: %q", path, got)
+		}
+	}
+}
