@@ -1,0 +1,95 @@
+package main
+
+import (
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// kills is how often processes are killed.
+func kills(t *testing.T) int {
+	if testing.Short() {
+		return 20
+	}
+	return 200
+}
+
+// TestKilledWhileWorking kills a device that records answers and exchanges
+// them, and sometimes the coordinator, at any moment: what had been answered
+// with success is there afterwards, and the store is clean.
+func TestKilledWhileWorking(t *testing.T) {
+	s := newSchool(t, 2)
+	s.importPeople()
+	worker := s.rooms[0]
+	worker.start()
+	ana := worker.open()
+	ana.signIn("ana", "open sesame")
+	saved := uint64(0) // answers that were answered with success
+	for n := range kills(t) {
+		killed := make(chan struct{})
+		p := worker.p
+		go func() {
+			defer close(killed)
+			time.Sleep(rand.N(25 * time.Millisecond)) // the moment of the accident
+			p.signal(os.Kill)
+		}()
+		unsure := uint64(0)
+		for {
+			if err := ana.answer(testExercise); err != nil {
+				unsure = 1 // it may be on disk although nobody was told
+				break
+			}
+			saved++
+		}
+		<-killed
+		if n%10 == 9 {
+			s.end(&s.coordinator, os.Kill)
+			s.startCoordinator()
+		}
+		s.run("fsck", "--data", worker.data)
+		worker.start()
+		got := ana.progress().Totals.Attempts
+		if got < saved || got > saved+unsure {
+			t.Fatalf("after being killed %d times there are %d answers, of %d that were confirmed and %d that may be", n+1, got, saved, unsure)
+		}
+		saved = got
+	}
+	t.Logf("%d answers survived", saved)
+	if saved < uint64(kills(t)) {
+		t.Error("hardly anything was written between the accidents")
+	}
+	s.rooms[1].start()
+	s.agree()
+	s.sameDumps()
+}
+
+// TestKilledWhileJoining kills "device join" at any moment. Afterwards there
+// is a device, or repeating the command makes it one, with the same code.
+func TestKilledWhileJoining(t *testing.T) {
+	s := newSchool(t, 0)
+	unfinished := 0
+	for n := range 20 {
+		data := "room" + string(rune('a'+n))
+		code := s.invite()
+		join := []string{"device", "join", "--data", data, "--name", data, s.address, code}
+		cmd := exec.Command("classmesh", join...)
+		cmd.Dir = s.dir
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(rand.N(60 * time.Millisecond)) // the moment of the accident
+		cmd.Process.Kill()
+		if cmd.Wait() == nil {
+			t.Logf("%s: it was faster", data)
+		}
+		if _, err := os.Stat(s.dir + "/" + data + "/device.json"); err != nil {
+			unfinished++
+			s.run(join...)
+		}
+		s.run("device", "sync", "--data", data)
+		s.run("fsck", "--data", data)
+	}
+	t.Logf("%d of 20 were not finished", unfinished)
+}
