@@ -148,7 +148,7 @@ func (b *tab) check(name string) {
 	}
 }
 
-// faultsJS finds: pages that scroll sideways, controls without a name, more or
+// faultsJS finds: pages that scroll sideways (from right to left as well), controls without a name, more or
 // less than one heading of the first rank, IDs that are there twice, text that
 // stands out too little from its ground, small things to touch.
 const faultsJS = `(() => {
@@ -185,6 +185,9 @@ const faultsJS = `(() => {
 		const size = parseFloat(style.fontSize), large = size >= 24 || size >= 18.66 && style.fontWeight >= 700;
 		if (ratio < (large ? 3 : 4.5)) faults.push("has a contrast of " + ratio.toFixed(2) + ": " + name(e));
 	}
+	root.dir = "rtl";
+	if (root.scrollWidth > root.clientWidth) faults.push("is " + root.scrollWidth + " wide in " + root.clientWidth + " from right to left");
+	root.dir = "ltr";
 	return faults;
 })()`
 

@@ -8,8 +8,8 @@ import (
 )
 
 // Limits of wrong passwords. Nobody is ever locked out: who guesses waits, at
-// most freshWait from one place for one name, and hardly from other places, so
-// that no child can shut out another.
+// most maxWaitHere from one address for one name, and hardly from other
+// addresses, so that no child can shut out another.
 const (
 	freeTriesHere = 5  // of one name from one address
 	freeTriesAll  = 30 // of one name from anywhere

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"net/http"
 	"sync"
 	"time"
 
@@ -59,7 +60,7 @@ const (
 )
 
 func unknownContent(kind string) *problem {
-	return &problem{Status: 404, Code: "unknown_" + kind}
+	return &problem{Status: http.StatusNotFound, Code: "unknown_" + kind}
 }
 
 // answer marks an answer and records it, once.
