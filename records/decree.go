@@ -70,6 +70,7 @@ func (b *batch) acceptReceipt(receipt *Receipt, encoded []byte) error {
 	if receipt.Life < b.life {
 		return fmt.Errorf("of an earlier life of the coordinator: %w", ErrStale)
 	}
+	raised := receipt.Life > b.life
 	if err := b.live(receipt.Life); err != nil {
 		return err
 	}
@@ -90,7 +91,12 @@ func (b *batch) acceptReceipt(receipt *Receipt, encoded []byte) error {
 			return err
 		}
 	}
-	if len(former) == 0 {
+	switch {
+	case len(former) > 0:
+	case raised:
+		b.changes = append(b.changes, Change{Receipt: encoded}) // all shall learn of the new life
+		return nil
+	default:
 		return ErrStale
 	}
 	if err := b.tx.SetReceipt(hash, encoded); err != nil {

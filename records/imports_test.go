@@ -24,7 +24,11 @@ var allowed = map[string][]string{
 	"mesh/link":         {"records/identity"},
 	"mesh/wire":         {"records", "records/identity", "records/message", "records/roster"},
 	"mesh/exchange":     {"mesh/wire", "records", "records/identity", "records/roster"},
-	"mesh":              {"mesh/exchange", "mesh/link", "mesh/wire", "records", "records/identity", "records/roster"},
+	"mesh":              {"discovery", "mesh/exchange", "mesh/link", "mesh/wire", "records", "records/identity", "records/roster"},
+
+	"discovery":        {"records/identity"},
+	"discovery/mdns":   {"discovery", "records/identity"},
+	"discovery/gossip": {"discovery", "records/identity"},
 
 	"coordinator":             {"mesh/exchange", "mesh/link", "mesh/wire", "records", "records/identity", "records/roster"},
 	"coordinator/api":         {"coordinator", "mesh/link", "records", "records/identity", "records/message", "records/roster"},
@@ -38,6 +42,7 @@ var allowed = map[string][]string{
 	},
 	"cmd/classmesh": {
 		"coordinator", "coordinator/api", "coordinator/boltstore",
+		"discovery", "discovery/gossip", "discovery/mdns",
 		"mesh", "mesh/exchange", "mesh/link", "mesh/wire",
 		"records", "records/boltstore", "records/classroom", "records/identity", "records/roster",
 		"web", "web/content",
@@ -55,6 +60,9 @@ var fences = map[string][]string{
 	"github.com/klauspost":       {"mesh/wire"},
 	"golang.org/x/crypto":        {"records/classroom"},
 	"github.com/spf13/cobra":     {"cmd/classmesh"},
+
+	"github.com/grandcat/zeroconf":    {"discovery/mdns"},
+	"github.com/hashicorp/memberlist": {"discovery/gossip"},
 }
 
 func TestImports(t *testing.T) {

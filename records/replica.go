@@ -192,6 +192,7 @@ func (r *Replica) load(tx Tx) error {
 	} else if !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("read life of the coordinator: %w", errors.Join(err, ErrDamaged))
 	}
+	r.life = max(r.life, ros.Epoch.Life)
 	return tx.Branches(func(b Branch) error {
 		starts, err := tx.Starts(b.Slot)
 		if err != nil {

@@ -63,55 +63,68 @@ func (b *batch) acceptList(l *SegmentList) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	t, err := b.aim(&br, l, starts)
+	held := br
+	t, raised, err := b.aim(&br, l, starts)
 	if err != nil {
 		return Plan{}, err
 	}
 	p, err := t.plan(b.tx, &br)
 	if err != nil {
-		return Plan{}, b.suspect(&br, &t.head, err)
+		return Plan{}, b.suspect(&held, &t.head, err)
 	}
-	return p, nil
+	if raised {
+		err = b.storeTarget(&br, held.starts)
+	}
+	return p, err
 }
 
-// aim finds or makes the target that a list is of.
-func (b *batch) aim(br *branch, l *SegmentList, starts StartList) (*target, error) {
+// aim finds or makes the target that a list is of, and sets it in br; raised
+// says that it is a new one above all others, which must be stored.
+func (b *batch) aim(br *branch, l *SegmentList, starts StartList) (t *target, raised bool, err error) {
 	if len(br.targets) > 0 {
 		switch Relate(&l.Head, starts, &br.Target, br.starts) {
 		case Same:
-			return br.targets[0], nil
+			return br.targets[0], false, nil
 		case Behind:
 			for _, t := range br.targets[1:] {
 				if t.head.Counter == l.Head.Counter && t.head.Fingerprint == l.Head.Fingerprint {
-					return t, nil
+					return t, false, nil
 				}
 			}
 			t := newTarget(l.Head, slices.Clone(l.Rows))
-			br.targets = []*target{br.targets[0], t}
-			b.branches[br.Slot] = br
-			return t, nil
+			next := *br
+			next.targets = []*target{br.targets[0], t}
+			b.branches[br.Slot] = &next // in memory alone
+			*br = next
+			return t, false, nil
 		case Forked:
-			return nil, b.forked(br, &l.Head)
+			return nil, false, b.forked(br, &l.Head)
 		case Unrelated:
-			return nil, ErrStarts
+			return nil, false, ErrStarts
 		}
 	}
+	t = newTarget(l.Head, slices.Clone(l.Rows))
+	br.Target, br.starts, br.targets = l.Head, starts, []*target{t}
+	return t, true, nil
+}
+
+// storeTarget stores a branch's new target; known is what is stored of its
+// starts.
+func (b *batch) storeTarget(br *branch, known StartList) error {
 	if br.Slot == 0 {
-		created, err := b.createBranch(l.Certificate, l.Lane)
+		created, err := b.createBranch(br.Certificate, br.Lane)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		br.Slot = created.Slot
 	}
-	t := newTarget(l.Head, slices.Clone(l.Rows))
-	if err := b.tx.AppendStarts(br.Slot, starts[len(br.starts):]); err != nil {
-		return nil, b.abort(err)
+	if err := b.tx.AppendStarts(br.Slot, br.starts[len(known):]); err != nil {
+		return b.abort(err)
 	}
-	if err := b.tx.SetTargetRows(br.Slot, t.rows); err != nil {
-		return nil, b.abort(err)
+	if err := b.tx.SetTargetRows(br.Slot, br.targets[0].rows); err != nil {
+		return b.abort(err)
 	}
-	br.Target, br.starts, br.targets = l.Head, starts, []*target{t}
-	return t, b.setBranch(*br)
+	return b.setBranch(*br)
 }
 
 // AcceptSegmentData stores a segment that verifies against a target of its
