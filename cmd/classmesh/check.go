@@ -20,25 +20,34 @@ func (d *device) check(ctx context.Context, report func(finding) error) error {
 	return checkStore(ctx, d.store, d.folder.path(recordsName), report)
 }
 
+// checkStore looks for damage in a file, and if it has none, in the records.
 func checkStore(ctx context.Context, store *boltstore.Store, path string, report func(finding) error) error {
 	var failed error
-	note := func(where, what string) {
+	err := store.Check(ctx, func(problem error) {
 		if failed == nil {
-			failed = report(finding{where, what})
+			failed = report(finding{path, problem.Error()})
 		}
-	}
-	err := store.Check(ctx, func(problem error) { note(path, problem.Error()) })
+	})
 	if errors.Is(err, records.ErrDamaged) {
-		err = nil // it was reported, and what it consists of
-	} else if err == nil {
-		_, err = records.Check(ctx, store, func(f records.Finding) {
-			where := path
-			if f.Log != (identity.LogID{}) {
-				where = f.Log.String()
-			}
-			note(where, f.What)
-		})
+		return failed // what it consists of was reported
 	}
+	if err = errors.Join(err, failed); err != nil {
+		return fmt.Errorf("check %s: %w", path, err)
+	}
+	return checkRecords(ctx, store, path, report)
+}
+
+func checkRecords(ctx context.Context, store records.Store, path string, report func(finding) error) error {
+	var failed error
+	_, err := records.Check(ctx, store, func(f records.Finding) {
+		where := path
+		if f.Log != (identity.LogID{}) {
+			where += ", " + f.Log.String()
+		}
+		if failed == nil {
+			failed = report(finding{where, f.What})
+		}
+	})
 	if err = errors.Join(err, failed); err != nil {
 		return fmt.Errorf("check %s: %w", path, err)
 	}
@@ -47,7 +56,7 @@ func checkStore(ctx context.Context, store *boltstore.Store, path string, report
 
 // printFindings writes what a check finds, and says in the end whether it was
 // anything.
-func printFindings(ctx context.Context, o operations, w io.Writer, asJSON bool) error {
+func printFindings(ctx context.Context, o inspection, w io.Writer, asJSON bool) error {
 	n := 0
 	err := o.check(ctx, func(f finding) error {
 		n++

@@ -17,31 +17,46 @@ func withData(ctx context.Context, p *program, dir string, f func(operations) er
 	return errors.Join(f(o), o.Close())
 }
 
+// withRecords runs f with the records of a device, or of a coordinator's zone.
+func withRecords(ctx context.Context, p *program, dir, zone string, f func(inspection) error) error {
+	o, err := inspect(ctx, p, dir, zone)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(o), o.Close())
+}
+
+func zoneFlag(c *cobra.Command, zone *string) {
+	c.Flags().StringVar(zone, "zone", "", "of a coordinator's data: name or ID of the zone (default: the only one)")
+}
+
 func newDumpCommand(p *program) *cobra.Command {
-	var dir string
+	var dir, zone string
 	c := &cobra.Command{
 		Use:   "dump --data DIR",
 		Short: "Print the merged state as JSON Lines",
 		Long: `Print what all records together say, one JSON object a line, in a fixed order:
-the same bytes on all devices that hold the same.`,
+the same bytes on all devices that hold the same. The data of a coordinator can
+be read while it does not run.`,
 		Args: arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return withData(c.Context(), p, dir, func(o operations) error { return o.dump(c.Context(), p.out) })
+			return withRecords(c.Context(), p, dir, zone, func(o inspection) error { return o.dump(c.Context(), p.out) })
 		},
 	}
 	dataFlag(c, &dir)
+	zoneFlag(c, &zone)
 	return c
 }
 
 func newFsckCommand(p *program) *cobra.Command {
-	var dir string
+	var dir, zone string
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "fsck --data DIR",
 		Short: "Check that the stored records are whole and consistent",
 		Args:  arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return withData(c.Context(), p, dir, func(o operations) error {
+			return withRecords(c.Context(), p, dir, zone, func(o inspection) error {
 				if err := printFindings(c.Context(), o, p.out, asJSON); err != nil || asJSON {
 					return err
 				}
@@ -51,6 +66,7 @@ func newFsckCommand(p *program) *cobra.Command {
 		},
 	}
 	dataFlag(c, &dir)
+	zoneFlag(c, &zone)
 	jsonFlag(c, &asJSON)
 	return c
 }

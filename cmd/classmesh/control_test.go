@@ -137,6 +137,42 @@ func TestErrorsThroughTheSocket(t *testing.T) {
 	}
 }
 
+// TestDamage changes a name in the file, as a bad disk does: fsck names the log.
+func TestDamage(t *testing.T) {
+	dir := newTestDevice(t, filepath.Join(t.TempDir(), "device"))
+	file := filepath.Join(t.TempDir(), "users.csv")
+	if err := os.WriteFile(file, []byte(goodCSV), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustCommand(t, "device", "users", "import", "--data", dir, file)
+	store := filepath.Join(dir, recordsName)
+	b, err := os.ReadFile(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := bytes.ReplaceAll(b, []byte("Ana Silva"), []byte("Ana Silvo"))
+	if bytes.Equal(b, damaged) {
+		t.Fatal("the name is not in the file")
+	}
+	if err := os.WriteFile(store, damaged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, words := command(t, "fsck", "--data", dir)
+	if code != exitFailed || !strings.Contains(out, "log-") || !strings.Contains(words, "findings") {
+		t.Errorf("exit code %d: %s%s", code, out, words)
+	}
+	code, outJSON, _ := command(t, "fsck", "--data", dir, "--json")
+	var f finding
+	if err := json.NewDecoder(strings.NewReader(outJSON)).Decode(&f); err != nil || code != exitFailed || f.What == "" {
+		t.Errorf("exit code %d: %s: %v", code, outJSON, err)
+	}
+	d := openTestDevice(t, dir)
+	defer serveTestControl(t, d)()
+	if codeRunning, outRunning, _ := command(t, "fsck", "--data", dir); codeRunning != exitFailed || outRunning != out {
+		t.Errorf("while it runs: exit code %d: %s", codeRunning, outRunning)
+	}
+}
+
 type brokenPipe struct{ after int }
 
 func (b *brokenPipe) Write(p []byte) (int, error) {

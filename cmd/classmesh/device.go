@@ -136,10 +136,24 @@ func (d *device) logger() *slog.Logger { return d.log.With("device", d.settings.
 func (d *device) dump(ctx context.Context, w io.Writer) error { return dumpReplica(ctx, d.replica, w) }
 
 func dumpReplica(ctx context.Context, r *records.Replica, w io.Writer) error {
-	if err := r.ReadPromoted(ctx, func(v *records.View) error { return classroom.Dump(v, w) }); err != nil {
+	err := r.ReadPromoted(ctx, func(v *records.View) error { return classroom.Dump(v, interruptible{ctx, w}) })
+	if err != nil {
 		return fmt.Errorf("dump: %w", err)
 	}
 	return nil
+}
+
+// interruptible is a writer that fails when ctx is done.
+type interruptible struct {
+	ctx context.Context
+	io.Writer
+}
+
+func (w interruptible) Write(b []byte) (int, error) {
+	if w.ctx.Err() != nil {
+		return 0, context.Cause(w.ctx)
+	}
+	return w.Writer.Write(b)
 }
 
 // importUsers adds the people in a CSV file.

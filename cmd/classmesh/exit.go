@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
 	"github.com/classmesh/classmesh/coordinator"
 	"github.com/classmesh/classmesh/coordinator/api"
@@ -73,6 +74,7 @@ var outcomes = []struct {
 	{records.ErrNewerStore, exitNewer, ""},
 	{roster.ErrNewerFormat, exitNewer, "update the program"},
 	{records.ErrFull, exitFull, "free some space on the disk; nothing that was saved is lost"},
+	{syscall.ENOSPC, exitFull, "free some space on the disk; nothing that was saved is lost"},
 	{errForeign, exitFolder, ""},
 	{errTaken, exitFolder, ""},
 	{errNoFolder, exitFolder, ""},

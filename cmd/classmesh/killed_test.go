@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -92,4 +93,38 @@ func TestKilledWhileJoining(t *testing.T) {
 		s.run("fsck", "--data", data)
 	}
 	t.Logf("%d of 20 were not finished", unfinished)
+}
+
+// TestKilledDemo kills a demo while it is made, and then starts it.
+func TestKilledDemo(t *testing.T) {
+	dir := t.TempDir() + "/demo"
+	for range 6 {
+		cmd := exec.Command("classmesh", "demo", "--dir", dir, "--devices", "2", "--json")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(rand.N(600 * time.Millisecond)) // the moment of the accident
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+	p, err := startProcess("", nil, "demo", "--dir", dir, "--devices", "2", "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.signal(os.Kill)
+	var r demoReport
+	if err := json.Unmarshal([]byte(p.first), &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Devices) != 2 || len(r.Accounts) != demoLearners+2 {
+		t.Errorf("%d devices, %d accounts", len(r.Devices), len(r.Accounts))
+	}
+	dumps := map[string]bool{}
+	for _, d := range r.Devices {
+		dumps[mustCommand(t, "dump", "--data", d.Data)] = true
+		mustCommand(t, "fsck", "--data", d.Data)
+	}
+	if len(dumps) != 1 {
+		t.Error("the devices hold different things")
+	}
 }
