@@ -203,19 +203,17 @@ func (b *batch) acceptDifference(d *Difference, puts []ledgerPut) error {
 		}
 		clock = max(clock, p.env.Clock)
 		entries = append(entries, p.entry)
+		stored, err := false, error(nil)
 		if staging {
-			stored, err := b.stored(&br, p)
-			if errors.Is(err, errOther) {
-				return fmt.Errorf("%w: %w", err, ErrMismatch) // whose fault it is, segments will tell
-			}
-			if err != nil {
-				return err
-			}
-			if stored {
-				continue
-			}
+			stored, err = b.stored(&br, p)
 		}
-		if err := l.add(*p); err != nil {
+		if err == nil && !stored {
+			err = l.add(*p, d.Head.Counter)
+		}
+		if errors.Is(err, errOther) {
+			return fmt.Errorf("%w: %w", err, ErrMismatch) // whose fault it is, segments will tell
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -187,9 +187,11 @@ func (l *ledger) open(first uint64, bytes int) {
 	}
 }
 
-// add books an entry of another author that is not stored yet, and which of it
-// and the stored versions of its register supersedes which.
-func (l *ledger) add(p ledgerPut) error {
+// add books an entry of another author, said to be live at counter n, that is
+// not stored yet, and which of it and the stored versions of its register
+// supersedes which. It returns [errOther] if one up to n supersedes it: such an
+// entry would be in no sum, and nothing would verify it.
+func (l *ledger) add(p ledgerPut, n uint64) error {
 	counter := p.entry.Counter
 	if p.env.Register {
 		k := p.env.RegisterKey()
@@ -210,6 +212,8 @@ func (l *ledger) add(p ledgerPut) error {
 			above = v
 		}
 		switch {
+		case above != 0 && above <= n:
+			return fmt.Errorf("entry %d is superseded by %d: %w", counter, above, errOther)
 		case below == 0:
 		case above != 0: // it is on the drop list
 			l.drops[below], l.listed[below] = counter, true

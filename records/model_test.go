@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -124,8 +125,14 @@ func (w *world) check(p *peer) {
 		w.fail("replica %d: %v", p.n, err)
 	}
 	p.digests = digests
-	if w.random.IntN(6) == 0 {
+	if w.random.IntN(12) == 0 {
 		w.checkServing(p)
+		if err := w.checkPromoted(p); err != nil {
+			w.fail("replica %d: %v", p.n, err)
+		}
+		if _, err := records.Check(w.t.Context(), p.memory, func(f records.Finding) { w.fail("replica %d: %v", p.n, f) }); err != nil {
+			w.fail("replica %d: %v", p.n, err)
+		}
 	}
 }
 
@@ -291,6 +298,34 @@ func (w *world) checkViews(p *peer) error {
 		}
 	}
 	p.versions, p.events = versions, events
+	return err
+}
+
+// checkPromoted checks that without what is staged a replica shows what is live
+// at its heads.
+func (w *world) checkPromoted(p *peer) error {
+	got, want := map[records.Ref]string{}, map[records.Ref]string{}
+	for _, row := range p.State().Rows {
+		for _, m := range w.logs[row.Log].liveAt(row.Counter) {
+			want[records.Ref{Log: row.Log, Counter: m.counter}] = fmt.Sprint(m.key, "=", string(m.entry.Body))
+		}
+	}
+	err := p.ReadPromoted(w.t.Context(), func(v *records.View) error {
+		err := v.Registers(records.RegisterPrefix{Kind: register}, func(row records.RegisterRow) error {
+			got[records.Ref{Log: row.Log, Counter: row.Counter}] = fmt.Sprint(row.Key.Key, "=", string(row.Body))
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return v.AllEvents(func(row records.EventRow) error {
+			got[records.Ref{Log: row.Log, Counter: row.Counter}] = fmt.Sprint("=", string(row.Body))
+			return nil
+		})
+	})
+	if err == nil && !maps.Equal(got, want) {
+		err = fmt.Errorf("promoted records are %v, live are %v", got, want)
+	}
 	return err
 }
 
@@ -523,7 +558,7 @@ func (w *world) holds(p *peer, h *history, n, first uint64) bool {
 func TestModel(t *testing.T) {
 	z := newZone(t, 6)
 	first := firstHistory()
-	for seed := first; seed < first+histories(150); seed++ {
+	for seed := first; seed < first+histories(80); seed++ {
 		ok := t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := newWorld(t, z, seed, 2, 4+int(seed%3))
 			for range 160 {

@@ -224,21 +224,19 @@ func (b *batch) acceptSegment(s *SegmentData, t *target, puts []ledgerPut) error
 	clock := Clock(0)
 	for i := range puts {
 		p := &puts[i]
+		stored, err := false, error(nil)
 		if former {
-			stored, err := b.stored(br, p)
-			switch {
-			case errors.Is(err, errOther) && s.From > 0: // not verified by itself
-				return t.differs(s, err)
-			case errors.Is(err, errOther):
-				return b.suspect(br, &t.head, fmt.Errorf("%w: %w", err, ErrForked))
-			case err != nil:
-				return err
-			}
-			if stored {
-				continue
-			}
+			stored, err = b.stored(br, p)
 		}
-		if err := l.add(*p); err != nil {
+		if err == nil && !stored {
+			err = l.add(*p, t.head.Counter)
+		}
+		switch {
+		case errors.Is(err, errOther) && s.From > 0: // not verified by itself
+			return t.differs(s, err)
+		case errors.Is(err, errOther):
+			return b.suspect(br, &t.head, fmt.Errorf("%w: %w", err, ErrForked))
+		case err != nil:
 			return err
 		}
 		clock = max(clock, p.env.Clock)
@@ -282,11 +280,11 @@ func (b *batch) any(slot Slot, from, to uint64) (bool, error) {
 	return false, b.abort(err)
 }
 
-// errOther: another entry than the one that is held stands at its counter.
-var errOther = errors.New("another entry than the one that is held")
+// errOther: what is held contradicts an entry.
+var errOther = errors.New("what is held is of another continuation")
 
-// stored reports whether an entry is stored already; [errOther] if another
-// one stands in its place.
+// stored reports whether an entry is stored already; [errOther] if another one
+// stands at its counter.
 func (b *batch) stored(br *branch, p *ledgerPut) (bool, error) {
 	e, err := b.tx.Entry(br.Slot, p.entry.Counter)
 	switch {

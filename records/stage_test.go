@@ -304,3 +304,39 @@ func TestRewritingTakesNoRoom(t *testing.T) {
 		}
 	}
 }
+
+// A peer cannot slip in a version that never was, even one that is superseded
+// by what is there already and so is in no sum.
+func TestVersionThatNeverWas(t *testing.T) {
+	z := newZone(t, 2)
+	a, store := short(t, z, 0, storetest.NewMemory()), storetest.NewMemory()
+	b := z.found(t, 1, store)
+	ref := stageLog(a)
+	rewrite(t, a, 3, 7)
+	l, p := list(t, b, a, ref)
+	for _, n := range p.Needs {
+		if err := b.AcceptSegmentData(t.Context(), segment(t, a, ref, l, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, _, _ := stored(t, store)
+	newest := segment(t, a, ref, l, records.Need{First: 5}).Entries[0]
+	false2 := newest.Clone()
+	false2.Counter, false2.Body = 2, []byte("never was")
+	tail := &records.SegmentData{Ref: ref, Head: 7, First: l.Rows[0].First, From: 2, Entries: []records.Entry{false2}}
+	if err := b.AcceptSegmentData(t.Context(), tail); !errors.Is(err, records.ErrMismatch) {
+		t.Errorf("a tail: %v", err)
+	}
+	d, err := a.Difference(t.Context(), ref, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Entries = slices.Insert(d.Entries, 0, false2)
+	if err := b.AcceptDifference(t.Context(), d); !errors.Is(err, records.ErrMismatch) {
+		t.Errorf("a difference: %v", err)
+	}
+	if n, _, _ := stored(t, store); n != before {
+		t.Errorf("%d entries are stored, were %d", n, before)
+	}
+	finish(t, b, a, ref, l, records.Plan{})
+}
