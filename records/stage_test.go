@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -189,61 +190,140 @@ func TestSegmentOnFullDisk(t *testing.T) {
 	finish(t, b, a, ref, l, p)
 }
 
-// An author that commits whenever it is asked for anything does not keep
-// receivers from finishing, and what it rewrites does not pile up meanwhile.
+// An author that commits whenever anybody is asked for anything does not keep
+// receivers from finishing, whether they fetch from it or from one that follows
+// it.
 func TestBusyAuthor(t *testing.T) {
-	const receivers, keys = 10, 5
-	z, store := newZone(t, 1+receivers), storetest.NewMemory()
-	a := short(t, z, 0, store)
-	ref := stageLog(a)
-	rewrite(t, a, 200, 400)
-	commits := 0
-	busy := func() {
-		commits++
-		rewrite(t, a, keys, 3)
-	}
-	type transfer struct {
-		to   *records.Replica
-		list *records.SegmentList
-		plan records.Plan
-		done int
-	}
-	var all [receivers]transfer
-	for n := range all {
-		all[n].to = z.found(t, 1+n, storetest.NewMemory())
-	}
-	for step := 0; slices.ContainsFunc(all[:], func(x transfer) bool { return x.done < 3 }); step++ {
-		if step > 20000 {
-			t.Fatalf("no end: %d commits", commits)
+	for _, relayed := range []bool{false, true} {
+		const receivers = 10
+		z := newZone(t, 2+receivers)
+		a, relay := short(t, z, 0, storetest.NewMemory()), z.found(t, 1, storetest.NewMemory())
+		ref := stageLog(a)
+		rewrite(t, a, 200, 400)
+		from, busy := a, func() { rewrite(t, a, 5, 3) }
+		if relayed {
+			from, busy = relay, func() {
+				rewrite(t, a, 5, 3)
+				pull(t, relay, a)
+			}
 		}
-		x := &all[step%receivers]
-		busy()
-		switch {
-		case x.list == nil:
-			x.list, x.plan = list(t, x.to, a, ref)
-		case len(x.plan.Needs) > 0:
-			n := x.plan.Needs[0]
-			x.plan.Needs = x.plan.Needs[1:]
-			s, err := a.SegmentData(t.Context(), ref, x.list.Head.Counter, n)
-			if errors.Is(err, records.ErrMoved) {
-				x.list = nil
-				continue
+		type transfer struct {
+			to   *records.Replica
+			list *records.SegmentList
+			plan records.Plan
+			done int
+		}
+		var all [receivers]transfer
+		for n := range all {
+			all[n].to = z.found(t, 2+n, storetest.NewMemory())
+		}
+		for step := 0; slices.ContainsFunc(all[:], func(x transfer) bool { return x.done < 2 }); step++ {
+			if step > 8000 {
+				t.Fatalf("relayed %v: no end", relayed)
 			}
+			x := &all[step%receivers]
+			busy()
+			switch {
+			case x.list == nil:
+				x.list, x.plan = list(t, x.to, from, ref)
+			case len(x.plan.Needs) > 0:
+				n := x.plan.Needs[0]
+				x.plan.Needs = x.plan.Needs[1:]
+				err := x.to.AcceptSegmentData(t.Context(), segment(t, from, ref, x.list, n))
+				if err != nil && !(n.From > 0 && errors.Is(err, records.ErrMismatch)) {
+					t.Fatal(err)
+				}
+			default:
+				var err error
+				if x.plan, err = x.to.Promote(t.Context(), ref, x.list.Head.Counter); err != nil {
+					t.Fatal(err)
+				}
+				if x.plan.Done {
+					x.list = nil
+					x.done++
+				}
+			}
+		}
+	}
+}
+
+// Several transfers of one log at once, from several peers at different heads,
+// beside the differences that the author pushes, come to the same end.
+func TestConcurrentTransfers(t *testing.T) {
+	for range 5 {
+		z := newZone(t, 4)
+		store := storetest.NewMemory()
+		a, one, two, to := short(t, z, 0, storetest.NewMemory()), z.found(t, 1, storetest.NewMemory()), z.found(t, 2, storetest.NewMemory()), z.found(t, 3, store)
+		ref := stageLog(a)
+		rewrite(t, a, 40, 60)
+		pull(t, one, a)
+		rewrite(t, a, 30, 40)
+		pull(t, two, a)
+		rewrite(t, a, 20, 30)
+		expected := func(err error) bool {
+			return err == nil || errors.Is(err, records.ErrStale) || errors.Is(err, records.ErrGap) || errors.Is(err, records.ErrMoved) || errors.Is(err, records.ErrUnknownBranch)
+		}
+		// fetch makes one attempt, and reports whether it was in vain.
+		fetch := func(from *records.Replica) error {
+			base, starts := to.Frontier(ref)
+			l, err := from.SegmentList(t.Context(), ref, base, starts)
 			if err != nil {
-				t.Fatal(err)
+				return err
 			}
-			if err := x.to.AcceptSegmentData(t.Context(), s); err != nil && !errors.Is(err, records.ErrMismatch) {
-				t.Fatal(err)
+			p, err := to.AcceptSegmentList(t.Context(), l)
+			for err == nil && !p.Done {
+				for _, n := range p.Needs {
+					s, err := from.SegmentData(t.Context(), ref, l.Head.Counter, n)
+					if err == nil {
+						err = to.AcceptSegmentData(t.Context(), s)
+					}
+					if err != nil && !(n.From > 0 && errors.Is(err, records.ErrMismatch)) {
+						return err
+					}
+				}
+				p, err = to.Promote(t.Context(), ref, l.Head.Counter)
+				if err == nil && p.Target != l.Head.Counter {
+					return nil
+				}
 			}
-		default:
-			var err error
-			if x.plan, err = x.to.Promote(t.Context(), ref, x.list.Head.Counter); err != nil {
-				t.Fatal(err)
+			return err
+		}
+		var wg sync.WaitGroup
+		for _, from := range []*records.Replica{a, one, two, a} {
+			wg.Go(func() {
+				for range 20 {
+					if err := fetch(from); !expected(err) {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Go(func() {
+			for range 40 {
+				rewrite(t, a, 15, 4)
+				base, starts := to.Frontier(ref)
+				d, err := a.Difference(t.Context(), ref, base, starts)
+				if err == nil && base%3 == 0 {
+					err = to.AcceptDifference(t.Context(), d)
+				}
+				if !expected(err) {
+					t.Error(err)
+				}
 			}
-			if x.plan.Done {
-				x.list = nil
-				x.done++
-			}
+		})
+		wg.Wait()
+		if base, _ := to.Frontier(ref); base < a.State().Rows[0].Counter {
+			l, p := list(t, to, a, ref)
+			finish(t, to, a, ref, l, p)
+		}
+		if to.State().Fingerprint != a.State().Fingerprint || !slices.Equal(seen(t, to), seen(t, a)) {
+			t.Error("the replicas differ")
+		}
+		if forks, err := to.Forks(t.Context()); err != nil || len(forks) > 0 {
+			t.Errorf("%d forks: %v", len(forks), err)
+		}
+		if _, err := records.Check(t.Context(), store, func(f records.Finding) { t.Error(f) }); err != nil {
+			t.Error(err)
 		}
 	}
 }
