@@ -420,3 +420,86 @@ func TestVersionThatNeverWas(t *testing.T) {
 	}
 	finish(t, b, a, ref, l, records.Plan{})
 }
+
+// The limits of a segment hold at both ends, and what is larger than a small
+// difference is not given at once.
+func TestLimitsOfStaging(t *testing.T) {
+	z := newZone(t, 2)
+	a, b := z.found(t, 0, storetest.NewMemory()), z.found(t, 1, storetest.NewMemory())
+	ref := stageLog(a)
+	large := records.Record{Kind: note, Learner: pupil, Body: make([]byte, records.MaxBodyBytes)}
+	for range 10 {
+		if err := put(a, slices.Repeat([]records.Record{large}, 4)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := put(a, slices.Repeat([]records.Record{{Kind: note, Learner: pupil}}, records.SegmentCounters+100)...); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Difference(t.Context(), ref, 0, 0); !errors.Is(err, records.ErrLarge) {
+		t.Errorf("difference: %v", err)
+	}
+	l, p := list(t, b, a, ref)
+	if len(l.Rows) < 3 {
+		t.Fatalf("segments %v", l.Rows)
+	}
+	s := segment(t, a, ref, l, p.Needs[0])
+	for name, entries := range map[string][]records.Entry{
+		"entries": slices.Repeat(s.Entries, records.SegmentCounters/len(s.Entries)+1),
+		"bytes":   slices.Repeat([]records.Entry{{Envelope: s.Entries[0].Envelope, Body: large.Body}}, records.MaxSegmentBytes/records.MaxBodyBytes+1),
+	} {
+		many := *s
+		many.Entries = slices.Clone(entries)
+		for i := range many.Entries {
+			many.Entries[i].Counter = s.First + uint64(i)
+		}
+		if err := b.AcceptSegmentData(t.Context(), &many); !errors.Is(err, records.ErrMismatch) && !errors.Is(err, records.ErrLarge) {
+			t.Errorf("too many %s: %v", name, err)
+		}
+	}
+	finish(t, b, a, ref, l, p)
+	if b.State().Fingerprint != a.State().Fingerprint {
+		t.Error("the replicas differ")
+	}
+}
+
+// A list is served for a while. Then what it promised is forgotten, the author
+// says so, and a new list leads on.
+func TestListIsForgotten(t *testing.T) {
+	z, store := newZone(t, 2), storetest.NewMemory()
+	z.found(t, 0, store)
+	now := time.UnixMilli(1000)
+	c := z.config(0, store)
+	c.Now = func() time.Time { return now }
+	a, err := records.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.EndSegmentsAfter(4)
+	b := z.found(t, 1, storetest.NewMemory())
+	ref := stageLog(a)
+	rewrite(t, a, 20, 20)
+	l, p := list(t, b, a, ref)
+	if err := b.AcceptSegmentData(t.Context(), segment(t, a, ref, l, p.Needs[0])); err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, a, 20, 20)
+	now = now.Add(90 * time.Second)
+	if err := b.AcceptSegmentData(t.Context(), segment(t, a, ref, l, p.Needs[1])); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(3 * time.Minute)
+	rewrite(t, a, 20, 5)
+	if _, err := a.SegmentData(t.Context(), ref, l.Head.Counter, p.Needs[2]); !errors.Is(err, records.ErrMoved) {
+		t.Errorf("a segment of long ago: %v", err)
+	}
+	rewrite(t, a, 20, 5)
+	if entries, _, drops := stored(t, store); entries != 20 || drops != 0 {
+		t.Errorf("%d entries, %d drops are left", entries, drops)
+	}
+	l, p = list(t, b, a, ref)
+	finish(t, b, a, ref, l, p)
+	if b.State().Fingerprint != a.State().Fingerprint {
+		t.Error("the replicas differ")
+	}
+}
