@@ -5,11 +5,15 @@ GO ?= go
 # The race detector needs cgo and with it a C compiler.
 RACE := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
 
-.PHONY: demo test vet bench
+.PHONY: demo build test vet bench
 
 # A coordinator and three devices on this machine, with a sample class.
 demo:
 	@$(GO) run ./cmd/classmesh demo
+
+# The program, as bin/classmesh.
+build:
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/classmesh ./cmd/classmesh
 
 # All tests that this machine can run; what it cannot is listed at the end.
 test: vet
