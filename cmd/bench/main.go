@@ -1,7 +1,7 @@
 // Command bench measures how fast classmesh moves records, what that costs in
 // bytes and memory, and what the machine allows at the same moment.
 //
-//	go run ./cmd/bench [-n records] [-runs N] [-dir DIR]
+//	go run ./cmd/bench [-n records] [-runs N] [-dir DIR] [-profiles DIR]
 //
 // A first process, the holder, has the records of a zone of several devices on
 // disk. A second, the receiver, has joined and holds nothing; it connects over
@@ -26,6 +26,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"time"
 )
@@ -43,15 +44,16 @@ func run(ctx context.Context, args []string) error {
 	if len(args) > 0 {
 		switch args[0] {
 		case "hold":
-			return hold(ctx, args[1], os.Stdin, os.Stdout)
+			return profiled("holder", func() error { return hold(ctx, args[1], os.Stdin, os.Stdout) })
 		case "receive":
-			return receive(ctx, args[1], args[2], args[3], os.Stdin, os.Stdout)
+			return profiled("receiver", func() error { return receive(ctx, args[1], args[2], args[3], os.Stdin, os.Stdout) })
 		}
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	n := flags.Int("n", 100_000, "records in the zone")
 	runs := flags.Int("runs", 3, "how often each is measured")
 	dir := flags.String("dir", "", "where the stores stand; empty: a temporary folder")
+	profiles := flags.String("profiles", "", "folder for CPU profiles of both sides of the first sync; empty: none")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -63,7 +65,34 @@ func run(ctx context.Context, args []string) error {
 		defer os.RemoveAll(temp)
 		*dir = temp
 	}
+	if *profiles != "" {
+		if err := os.Setenv(profilesVariable, *profiles); err != nil {
+			return err
+		}
+	}
 	return measure(ctx, *dir, *n, *runs)
+}
+
+// profilesVariable names, in the environment of the processes that are measured,
+// the folder for their CPU profiles.
+const profilesVariable = "CLASSMESH_BENCH_PROFILES"
+
+// profiled runs f under the CPU profiler, if that is wanted.
+func profiled(name string, f func() error) error {
+	dir := os.Getenv(profilesVariable)
+	if dir == "" {
+		return f()
+	}
+	file, err := os.Create(filepath.Join(dir, fmt.Sprintf("%s-%d.pprof", name, os.Getpid())))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return err
+	}
+	defer pprof.StopCPUProfile()
+	return f()
 }
 
 // series is what one figure was in each run.
