@@ -51,3 +51,45 @@ func TestLabels(t *testing.T) {
 		}
 	}
 }
+
+// TestLinks follows the links between the documents, and those to files.
+func TestLinks(t *testing.T) {
+	pages, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := regexp.MustCompile(`\]\(([^):]+)\)`)
+	seen := 0
+	for _, name := range pages {
+		page, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range link.FindAllStringSubmatch(string(page), -1) {
+			seen++
+			file, section, _ := strings.Cut(found[1], "#")
+			target, err := os.ReadFile(file)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			if section != "" && !hasSection(string(target), section) {
+				t.Errorf("%s: %s has no section %q", name, file, section)
+			}
+		}
+	}
+	if seen < 5 {
+		t.Errorf("only %d links found", seen)
+	}
+}
+
+// hasSection reports whether a page has a heading that is linked to as anchor.
+func hasSection(page, anchor string) bool {
+	for line := range strings.Lines(page) {
+		title, ok := strings.CutPrefix(strings.TrimLeft(line, "#"), " ")
+		if ok && strings.HasPrefix(line, "#") && strings.ReplaceAll(strings.ToLower(strings.TrimSpace(title)), " ", "-") == anchor {
+			return true
+		}
+	}
+	return false
+}
