@@ -457,7 +457,7 @@ func (w *world) session(to, from *peer) (moved bool) {
 					w.fail("the transfer does not end: %v", p)
 				}
 				p.Needs = slices.DeleteFunc(p.Needs, func(n records.Need) bool {
-					return !held(l, n.First)
+					return !gives(l, n.First)
 				})
 				for _, need := range p.Needs {
 					s, err := from.SegmentData(w.t.Context(), row.BranchRef, l.Head.Counter, need)

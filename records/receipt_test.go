@@ -341,6 +341,20 @@ func TestSetBackLearns(t *testing.T) {
 	}
 }
 
+// To hear of an earlier head of its own, or of another's log, is no news.
+func TestBehindNothing(t *testing.T) {
+	z := newZone(t, 2)
+	a, b := short(t, z, 0, storetest.NewMemory()), z.found(t, 1, storetest.NewMemory())
+	rewrite(t, a, 3, 2)
+	earlier, _ := a.Head(stageLog(a))
+	rewrite(t, a, 3, 2)
+	for name, r := range map[string]*records.Replica{"the author": a, "another": b} {
+		if renewed, err := r.Behind(t.Context(), &earlier); renewed || err != nil || r.Certificate().Sequence != 1 {
+			t.Errorf("%s: renewed %v: %v", name, renewed, err)
+		}
+	}
+}
+
 // Writers that are at it while a new incarnation begins lose nothing, and no
 // counter is given twice.
 func TestConcurrentRenewal(t *testing.T) {

@@ -213,11 +213,16 @@ func (r *Replica) SegmentData(ctx context.Context, ref BranchRef, head uint64, n
 	data := &SegmentData{Ref: ref, Head: head, First: n.First, From: n.From}
 	err := r.read(ctx, ref, func(tx Tx, br *Branch, _ StartList) error {
 		rows := r.pins.rows(br.Slot, head)
-		if rows == nil && (head == br.Head.Counter || head == br.Target.Counter) {
-			var err error
-			if rows, err = rowsOf(tx, br, head); err != nil {
-				return err
-			}
+		var err error
+		switch {
+		case rows != nil:
+		case head == br.Head.Counter:
+			rows, err = rowsOf(tx, br, head)
+		case head == br.Target.Counter:
+			rows, err = tx.TargetRows(br.Slot)
+		}
+		if err != nil {
+			return err
 		}
 		t := target{head: Head{Counter: head}, rows: rows}
 		i, ok := t.find(n.First)

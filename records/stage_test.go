@@ -130,6 +130,41 @@ func TestPartialHolderServesWhatItHas(t *testing.T) {
 	}
 }
 
+// Who holds a part of a head, and stores what makes a segment of it another
+// again, does not serve that, even if it does not know of its list any more.
+func TestPartialHolderForgetsItsList(t *testing.T) {
+	z, store := newZone(t, 4), storetest.NewMemory()
+	a, part, old, b := short(t, z, 0, storetest.NewMemory()), z.found(t, 1, store), z.found(t, 2, storetest.NewMemory()), z.found(t, 3, storetest.NewMemory())
+	ref := stageLog(a)
+	rewrite(t, a, 6, 6)
+	pull(t, old, a)
+	rewrite(t, a, 2, 2)
+	rewrite(t, a, 6, 1)
+	l, _ := list(t, part, a, ref)
+	for _, first := range []uint64{9, 1} {
+		if err := part.AcceptSegmentData(t.Context(), segment(t, a, ref, l, records.Need{First: first})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, _ = list(t, b, part, ref)
+	lower, _ := list(t, part, old, ref)
+	if err := part.AcceptSegmentData(t.Context(), segment(t, old, ref, lower, records.Need{First: 1})); err != nil {
+		t.Fatal(err)
+	}
+	again, err := records.Open(t.Context(), z.config(1, store))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, r := range map[string]*records.Replica{"before a restart": part, "afterwards": again} {
+		if _, err := r.SegmentData(t.Context(), ref, l.Head.Counter, records.Need{First: 1}); !errors.Is(err, records.ErrMoved) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if l, _ = list(t, b, again, ref); l.Held[0] {
+		t.Error("the segment is offered nevertheless")
+	}
+}
+
 // A peer that lies about entries that are held already makes no evidence of a
 // fork: what it sends is not signed by itself.
 func TestLieIsNoFork(t *testing.T) {

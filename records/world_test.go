@@ -327,7 +327,7 @@ func (w *world) take(t *transfer) {
 			t.needs = slices.Delete(t.needs, i, i+1)
 		}
 	}
-	if !held(t.list, need.First) {
+	if !gives(t.list, need.First) {
 		return
 	}
 	s, err := t.from.SegmentData(w.t.Context(), t.ref, t.list.Head.Counter, need)
@@ -350,8 +350,8 @@ func (w *world) take(t *transfer) {
 	}
 }
 
-// held reports whether the giver of a list has a segment.
-func held(l *records.SegmentList, first uint64) bool {
+// gives reports whether the giver of a list has a segment.
+func gives(l *records.SegmentList, first uint64) bool {
 	i := slices.IndexFunc(l.Rows, func(r records.Row) bool { return r.First == first })
 	return i >= 0 && (l.Held == nil || l.Held[i])
 }
@@ -362,7 +362,7 @@ func (w *world) promote(t *transfer) {
 	p, err := t.to.Promote(w.t.Context(), t.ref, t.list.Head.Counter)
 	w.log("%d promotes %d: %v %v", t.to.n, t.list.Head.Counter, p, err)
 	w.judge(t.to, err, false)
-	t.needs = slices.DeleteFunc(p.Needs, func(n records.Need) bool { return !held(t.list, n.First) })
+	t.needs = slices.DeleteFunc(p.Needs, func(n records.Need) bool { return !gives(t.list, n.First) })
 	if len(t.needs) == 0 && !errors.Is(err, storetest.ErrInjected) {
 		w.transfers = slices.DeleteFunc(w.transfers, func(o *transfer) bool { return o == t })
 	}

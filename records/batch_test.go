@@ -1,0 +1,187 @@
+package records_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/storetest"
+)
+
+// held is a store of which the next commit waits, so that what follows meets in
+// one transaction.
+type held struct {
+	*storetest.Faulty
+	next chan struct{} // that the coming commit waits for, or nil
+}
+
+func newHeld(m *storetest.Memory) *held {
+	h := &held{Faulty: &storetest.Faulty{Store: m}}
+	h.Sync = func(context.Context) error {
+		if next := h.next; next != nil {
+			h.next = nil
+			<-next
+		}
+		return nil
+	}
+	return h
+}
+
+// together runs operations of r in one transaction, in their order. It is for a
+// test within a bubble.
+func (h *held) together(t *testing.T, z *zone, r *records.Replica, ops ...func()) {
+	t.Helper()
+	release := make(chan struct{})
+	h.next = release
+	nothing := z.receipt(1, records.ReceiptItem{Log: identity.LogID{1}, Counter: 1})
+	first := func() {
+		if err := r.AcceptReceipt(context.Background(), nothing); !errors.Is(err, records.ErrStale) {
+			t.Error(err)
+		}
+	}
+	before := h.Counts().Commits
+	var wg sync.WaitGroup
+	for _, op := range append([]func(){first}, ops...) {
+		wg.Go(op)
+		synctest.Wait()
+	}
+	close(release)
+	wg.Wait()
+	if n := h.Counts().Commits - before; n > 3 {
+		t.Errorf("%d transactions", n)
+	}
+}
+
+// A segment that was verified before its target was reached, or gave way, and
+// whose turn to be stored comes afterwards, is not stored.
+func TestSegmentThatComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, further := range []bool{false, true} {
+			z := newZone(t, 2)
+			memory := storetest.NewMemory()
+			store := newHeld(memory)
+			a, b := short(t, z, 0, storetest.NewMemory()), z.found(t, 1, store)
+			ref := stageLog(a)
+			rewrite(t, a, 9, 12)
+			l, p := list(t, b, a, ref)
+			s := segment(t, a, ref, l, p.Needs[len(p.Needs)-1])
+			rewrite(t, a, 9, 9)
+			d, err := a.Difference(t.Context(), ref, 0, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			next, err := a.SegmentList(t.Context(), ref, 0, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			store.together(t, z, b, func() {
+				if further {
+					_, err = b.AcceptSegmentList(context.Background(), next)
+				} else {
+					err = b.AcceptDifference(context.Background(), d)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}, func() {
+				want := records.ErrStale
+				if further {
+					want = records.ErrGap
+				}
+				if err := b.AcceptSegmentData(context.Background(), s); !errors.Is(err, want) {
+					t.Errorf("further %v: %v", further, err)
+				}
+			})
+			if entries, _, _ := stored(t, memory); further != (entries == 0) || !further && entries != 9 {
+				t.Errorf("further %v: %d entries are stored", further, entries)
+			}
+		}
+	})
+}
+
+// What waits behind the news that the store is an old backup is written by the
+// new incarnation, and the former log stays as it was.
+func TestWriteBehindRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := newZone(t, 3)
+		peer, _, memory, logs := restored(t, z)
+		store := newHeld(memory)
+		back, err := records.Open(t.Context(), z.config(0, store))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, _ := peer.Head(logs[0])
+		store.together(t, z, back, func() {
+			if renewed, err := back.Behind(context.Background(), &h); !renewed || err != nil {
+				t.Errorf("renewed %v: %v", renewed, err)
+			}
+		}, func() {
+			if err := put(back, ev("after"), reg("r1", "after")); err != nil {
+				t.Error(err)
+			}
+		})
+		for _, ref := range logs {
+			if c, _ := back.Frontier(ref); c != 3 {
+				t.Errorf("the former log stands at %d", c)
+			}
+		}
+		pull(t, back, peer)
+		pull(t, peer, back)
+		if back.State().Fingerprint != peer.State().Fingerprint || len(back.State().Rows) != 4 {
+			t.Errorf("replicas differ: %v and %v", back.State().Rows, peer.State().Rows)
+		}
+	})
+}
+
+// What is accepted moves the clock, so that what is written afterwards is later;
+// a clock too far ahead does not.
+func TestAcceptMovesClock(t *testing.T) {
+	z := newZone(t, 3)
+	clock := func(r *records.Replica) (c records.Clock) {
+		t.Helper()
+		err := r.Write(t.Context(), func(d *records.Draft) error {
+			c = d.Clock()
+			_, err := d.Put(ev("now"))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	a, b, c := short(t, z, 0, storetest.NewMemory()), z.found(t, 1, storetest.NewMemory()), z.found(t, 2, storetest.NewMemory())
+	ref := stageLog(a)
+	rewrite(t, a, 9, 30)
+	pull(t, b, a)
+	if got := clock(b); got.Count() <= 30 {
+		t.Errorf("after a difference the clock is %v", got)
+	}
+	l, p := list(t, c, a, ref)
+	finish(t, c, a, ref, l, p)
+	if got := clock(c); got.Count() <= 30 {
+		t.Errorf("after a transfer the clock is %v", got)
+	}
+	insane := storetest.NewMemory()
+	z.found(t, 0, insane)
+	err := insane.Update(t.Context(), func(tx records.WriteTx) error {
+		return tx.SetValue("clock", []byte{0, 0, 0x7f, 0, 0, 0, 0, 0})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := records.Open(t.Context(), z.config(0, insane))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := put(far, reg("x", "1")); err != nil {
+		t.Fatal(err)
+	}
+	pull(t, b, far)
+	if got := clock(b); got.Count() > 100 {
+		t.Errorf("an insane clock moved the own one to %v", got)
+	}
+}
