@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,10 +36,10 @@ func newSchool(t testing.TB, n int) *school {
 	t.Helper()
 	s := &school{t: t, dir: t.TempDir(), address: anyPort}
 	s.startCoordinator()
-	s.run("coordinator", "org", "create", "--data", "center", "Schools")
-	s.run("coordinator", "zone", "create", "--data", "center", "Hillside")
+	s.run("coordinator", "org", "create", "--data", s.center(), "Schools")
+	s.run("coordinator", "zone", "create", "--data", s.center(), "Hillside")
 	for i := range n {
-		r := &room{school: s, data: fmt.Sprintf("room%d", i+1)}
+		r := &room{school: s, data: filepath.Join(s.dir, fmt.Sprintf("room%d", i+1))}
 		s.run("device", "join", "--data", r.data, "--name", fmt.Sprintf("Room %d", i+1), s.address, s.invite())
 		s.rooms = append(s.rooms, r)
 	}
@@ -52,6 +51,8 @@ func newSchool(t testing.TB, n int) *school {
 	})
 	return s
 }
+
+func (s *school) center() string { return filepath.Join(s.dir, "center") }
 
 // bury kills a process that is left over, and shows what it logged if the test
 // has failed.
@@ -66,30 +67,20 @@ func (s *school) bury(name string, p *process) {
 }
 
 func (s *school) invite() string {
-	code, _, _ := strings.Cut(s.run("coordinator", "invite", "create", "--data", "center"), "\n")
+	code, _, _ := strings.Cut(s.run("coordinator", "invite", "create", "--data", s.center()), "\n")
 	return code
 }
 
 // run runs a command that has to succeed and returns its output.
 func (s *school) run(args ...string) string {
 	s.t.Helper()
-	cmd := exec.Command("classmesh", args...)
-	cmd.Dir = s.dir
-	out, err := cmd.Output()
-	if err != nil {
-		words := ""
-		if exit, ok := err.(*exec.ExitError); ok {
-			words = string(exit.Stderr)
-		}
-		s.t.Fatalf("classmesh %s: %v: %s", strings.Join(args, " "), err, words)
-	}
-	return string(out)
+	return mustCommand(s.t, args...)
 }
 
 func (s *school) startCoordinator() {
 	s.t.Helper()
 	var err error
-	if s.coordinator, err = startProcess(s.dir, nil, "--log", "info", "coordinator", "serve", "--data", "center", "--listen", s.address); err != nil {
+	if s.coordinator, err = startProcess("", nil, "--log", "info", "coordinator", "serve", "--data", s.center(), "--listen", s.address); err != nil {
 		s.t.Fatal(err)
 	}
 	words := strings.Fields(s.coordinator.first)
@@ -107,7 +98,7 @@ func (s *school) end(p **process, signal os.Signal) {
 func (r *room) start() {
 	r.school.t.Helper()
 	var err error
-	if r.p, err = startProcess(r.school.dir, nil, "--log", "info", "device", "serve", "--data", r.data, "--web", anyPort); err != nil {
+	if r.p, err = startProcess("", nil, "--log", "info", "device", "serve", "--data", r.data, "--web", anyPort); err != nil {
 		r.school.t.Fatal(err)
 	}
 	words := strings.Fields(r.p.first)
@@ -277,10 +268,11 @@ const schoolCSV = "full name,username,password,class,role\nAna Silva,ana,open se
 
 func (s *school) importPeople() {
 	s.t.Helper()
-	if err := os.WriteFile(filepath.Join(s.dir, "people.csv"), []byte(schoolCSV), 0o600); err != nil {
+	file := filepath.Join(s.dir, "people.csv")
+	if err := os.WriteFile(file, []byte(schoolCSV), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	s.run("device", "users", "import", "--data", s.rooms[0].data, "people.csv")
+	s.run("device", "users", "import", "--data", s.rooms[0].data, file)
 }
 
 // TestSchoolDay is what the program is for: work on one device is on the

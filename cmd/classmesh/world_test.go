@@ -19,7 +19,7 @@ func testProgram(t testing.TB) *program {
 	t.Helper()
 	return &program{
 		in: strings.NewReader(""), out: io.Discard, errOut: io.Discard,
-		now: time.Now, random: rand.Reader, log: slog.New(slog.NewTextHandler(t.Output(), nil)), level: new(slog.LevelVar),
+		now: time.Now, random: rand.Reader, log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})), level: new(slog.LevelVar),
 	}
 }
 
