@@ -54,12 +54,6 @@ func (e usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// reportedError is a failure that has been shown already, by what was printed.
-type reportedError struct{ err error }
-
-func (e reportedError) Error() string { return e.err.Error() }
-func (e reportedError) Unwrap() error { return e.err }
-
 // outcomes maps errors to exit codes, and says what to do where the error
 // itself does not. The first that matches counts.
 var outcomes = []struct {

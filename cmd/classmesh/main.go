@@ -4,14 +4,19 @@
 //
 // # Way through the files
 //
-//	main, root          start, signals, the tree of commands
-//	exit                errors to exit codes and words, in one place
-//	program             the outside world: streams, clock, randomness, log
-//	folder, key, lock_* data folders: made whole or not at all, locked
-//	device, coordinator the data of either, opened by this process
-//	operations          what commands do with a device's data, whether it runs or not
-//	socket, control     the same through the local socket of the process that runs
-//	cmd_*               commands: flags in, words or JSON out
+//	main, root           start, signals, the tree of commands
+//	cmd_*                commands: flags in, words or JSON out
+//	exit                 errors to exit codes and words, in one place
+//	program              the outside world: streams, clock, randomness, log
+//	folder, key, lock_*  data folders: made whole or not at all, locked
+//	device, coordinator  the data of either, opened by this process
+//	join                 how a folder becomes a device
+//	serve, coordinate    a device and a coordinator at work; pages, http
+//	operations, inspect  what commands do with data, whether it is in use or not
+//	status, sync, check, generate
+//	                     each of these operations on a device
+//	socket, control      the same through the socket of the process that runs
+//	demo                 a coordinator and devices in one process
 //
 // A command that needs a device's data opens it, or, if the device runs, asks
 // it through the local socket in the data folder. Results go to standard

@@ -54,7 +54,6 @@ type uplinkReport struct {
 	LastOK *time.Time `json:"last_ok"` // when the coordinator was last connected; null: never
 	// NotYetSafe is how many counters, of all logs held, no receipt covers.
 	NotYetSafe uint64 `json:"not_yet_safe"`
-	words      string
 }
 
 func (d *device) status(context.Context) (statusReport, error) {
@@ -81,7 +80,7 @@ func (d *device) status(context.Context) (statusReport, error) {
 		return s, nil
 	}
 	m := d.node.Status()
-	s.Uplink.State, s.Uplink.words = string(m.Uplink.State), m.Uplink.Words
+	s.Uplink.State = string(m.Uplink.State)
 	if !m.Uplink.LastOK.IsZero() {
 		s.Uplink.LastOK = &m.Uplink.LastOK
 	}
