@@ -23,11 +23,12 @@
 // not changed once it is made, so it may be used by many goroutines.
 //
 // An [Invitation] is the code by which a device that knows nobody finds the
-// right coordinator and is let in.
+// right coordinator and is let in. A [ZoneKey] is the secret that members share,
+// which a roster names by its number.
 //
 // # What never goes back
 //
-// Within a chain of edits epochs and eras rise, listed incarnations and closed
+// Within a chain of edits epochs, eras and key numbers rise, listed incarnations and closed
 // logs stay, closures are replaced by ones with higher numbers only, and a
 // revoked device stays revoked, in the role that it had: what its closed logs
 // hold counts as it did before.

@@ -201,9 +201,16 @@ func (r *Roster) RaiseEra() (*Roster, error) {
 	})
 }
 
-// RaiseKeyNumber says that the next zone key is in use.
-func (r *Roster) RaiseKeyNumber() (*Roster, error) {
-	return r.edit(func(next *Roster) error { next.KeyNumber++; return nil })
+// RaiseKeyNumber says that the zone key with a higher number is in use from now
+// on.
+func (r *Roster) RaiseKeyNumber(number uint32) (*Roster, error) {
+	return r.edit(func(next *Roster) error {
+		if number <= r.KeyNumber {
+			return fmt.Errorf("zone key %d after %d: %w", number, r.KeyNumber, ErrRoster)
+		}
+		next.KeyNumber = number
+		return nil
+	})
 }
 
 // SetPolicy changes the policy. Leases that run keep their end until they are

@@ -16,7 +16,7 @@ import (
 func TestEditsThatAreRefused(t *testing.T) {
 	r := school(t)
 	last := *r
-	last.Era, last.Epoch.Life = math.MaxUint16, math.MaxUint32
+	last.Era, last.Epoch.Life, last.KeyNumber = math.MaxUint16, math.MaxUint32, 7
 	edit := func(r *roster.Roster, err error) error {
 		if err == nil {
 			t.Errorf("allowed: %v", r.Epoch)
@@ -43,6 +43,9 @@ func TestEditsThatAreRefused(t *testing.T) {
 		{"close with an empty branch", edit(r.Close(roster.Closure{Log: identity.LogID{1}, Branches: []roster.Branch{{}}})), roster.ErrRoster},
 		{"list what is not admitted", edit(r.ListIncarnation(certificate(1, 19))), roster.ErrSequence},
 		{"the last era", edit(last.RaiseEra()), roster.ErrRoster},
+		{"no key", edit(r.RaiseKeyNumber(0)), roster.ErrRoster},
+		{"the same key", edit(last.RaiseKeyNumber(7)), roster.ErrRoster},
+		{"an older key", edit(last.RaiseKeyNumber(6)), roster.ErrRoster},
 		{"the last life", edit(last.NewLife(r.Epoch)), roster.ErrRoster},
 		{"name of a zone", edit(roster.New(zone, strings.Repeat("x", 65), coordinator.Public(), created)), roster.ErrRoster},
 	} {
@@ -133,7 +136,7 @@ func TestChainsOfEdits(t *testing.T) {
 			closure := roster.Closure{Log: log(n, s, lane), Branches: []roster.Branch{{Counter: s}}}
 			var next *roster.Roster
 			var err error
-			switch rapid.IntRange(0, 7).Draw(t, "edit") {
+			switch rapid.IntRange(0, 8).Draw(t, "edit") {
 			case 0, 1:
 				next, err = r.AddDevice(deviceKey(n).Public(), "name", roster.RoleClassroom, created)
 			case 2, 3:
@@ -146,6 +149,8 @@ func TestChainsOfEdits(t *testing.T) {
 				next, err = r.Close(closure)
 			case 7:
 				next, err = r.RaiseEra()
+			case 8:
+				next, err = r.RaiseKeyNumber(uint32(n))
 			}
 			if d := cmp.Diff(before, r.Encode()); d != "" {
 				t.Fatalf("an edit changed the roster it started from: %s", d)
@@ -167,7 +172,7 @@ func TestChainsOfEdits(t *testing.T) {
 
 func monotone(t *rapid.T, r, next *roster.Roster) {
 	t.Helper()
-	if next.Era < r.Era || next.Epoch.Compare(r.Epoch) < 0 || next.Signed < r.Signed {
+	if next.Era < r.Era || next.KeyNumber < r.KeyNumber || next.Epoch.Compare(r.Epoch) < 0 || next.Signed < r.Signed {
 		t.Fatalf("from %v to %v", r.Epoch, next.Epoch)
 	}
 	for _, d := range r.Devices {

@@ -266,7 +266,7 @@ func TestSizeOfALargeZone(t *testing.T) {
 func TestAccept(t *testing.T) {
 	first := empty(t).Sign(coordinator, created)
 	second := must(t)(first.RaiseEra()).Sign(coordinator, created)
-	other := must(t)(first.RaiseKeyNumber()).Sign(coordinator, created)
+	other := must(t)(first.RaiseKeyNumber(1)).Sign(coordinator, created)
 	restored := must(t)(first.NewLife(second.Epoch)).Sign(coordinator, created)
 	stranger := *second
 	stranger.Coordinator = deviceKey(8).Public()
