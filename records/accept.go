@@ -113,14 +113,15 @@ func verifyEntries(log identity.LogID, entries []Entry, above uint64, bytes int)
 	return puts, nil
 }
 
-// admits reports whether the roster admits more of a log.
-func (b *batch) admits(c identity.Certificate, lane identity.Lane) error {
+// admits reports whether the roster admits a head of a log. Of a closed log it
+// admits what leads to the closed set, for those who do not have that yet.
+func (b *batch) admits(c identity.Certificate, lane identity.Lane, h *Head) error {
 	ros := b.currentRoster()
 	if err := ros.Admits(c); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotAdmitted, err)
 	}
-	if _, closed := ros.Closed(c, lane); closed {
-		return fmt.Errorf("the log is closed: %w", ErrNotAdmitted)
+	if closure, closed := ros.Closed(c, lane); closed && !closure.Covers(h.Counter, h.Fingerprint) {
+		return fmt.Errorf("the log is closed with another set: %w", ErrNotAdmitted)
 	}
 	return nil
 }
@@ -130,7 +131,7 @@ func (b *batch) admits(c identity.Certificate, lane identity.Lane) error {
 // that head.
 func (b *batch) continued(a *Account, base uint64) (branch, StartList, error) {
 	br := branch{Branch: Branch{Certificate: a.Certificate, Lane: a.Lane}}
-	if err := b.admits(a.Certificate, a.Lane); err != nil {
+	if err := b.admits(a.Certificate, a.Lane, &a.Head); err != nil {
 		return br, nil, err
 	}
 	if held := b.lookup(a.Head.Log); held != nil {

@@ -1,10 +1,12 @@
 package records_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/roster"
 	"github.com/classmesh/classmesh/records/storetest"
 )
 
@@ -74,5 +76,48 @@ func TestRestoredBackup(t *testing.T) {
 		if list := findings(t, backup); len(list) > 0 {
 			t.Errorf("%s: found %q", way, list)
 		}
+	}
+}
+
+// A log that was closed still comes to those who do not have it yet, up to its
+// end and no further.
+func TestClosedLogArrives(t *testing.T) {
+	z := newZone(t, 3)
+	a, b, c := z.found(t, 0, storetest.NewMemory()), z.found(t, 1, storetest.NewMemory()), z.found(t, 2, storetest.NewMemory())
+	if err := put(a, ev("1"), ev("2")); err != nil {
+		t.Fatal(err)
+	}
+	pull(t, b, a)
+	log := a.Certificate().Log(identity.LaneDetail)
+	end, _ := b.Head(records.BranchRef{Log: log})
+	if err := put(a, ev("after the end")); err != nil {
+		t.Fatal(err)
+	}
+	ros := b.Roster()
+	ros, err := ros.ListIncarnation(a.Certificate())
+	if err == nil {
+		ros, err = ros.Revoke(a.Certificate().Device.ID(), roster.Closure{Log: log, Branches: []roster.Branch{
+			{Start: end.Start(), Counter: end.Counter, Fingerprint: end.Fingerprint},
+		}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded := ros.Sign(z.coordinator, 2).Encode()
+	for _, r := range []*records.Replica{b, c} {
+		if err := r.AcceptRoster(t.Context(), encoded); err != nil {
+			t.Fatal(err)
+		}
+	}
+	beyond, err := a.Difference(t.Context(), records.BranchRef{Log: log}, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AcceptDifference(t.Context(), beyond); !errors.Is(err, records.ErrNotAdmitted) {
+		t.Errorf("beyond the end: %v", err)
+	}
+	pull(t, c, b)
+	if got := seen(t, c); len(got) != 2 || c.State().Fingerprint != b.State().Fingerprint {
+		t.Errorf("seen %q", got)
 	}
 }

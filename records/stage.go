@@ -204,7 +204,7 @@ func (b *batch) acceptSegment(s *SegmentData, t *target, puts []ledgerPut) error
 	case !slices.Contains(br.targets, t):
 		return ErrGap
 	}
-	if err := b.admits(br.Certificate, br.Lane); err != nil {
+	if err := b.admits(br.Certificate, br.Lane, &t.head); err != nil {
 		return err
 	}
 	l, err := newLedger(b.tx, br.Slot, br.Log())
@@ -365,7 +365,7 @@ func (b *batch) promote(ref BranchRef, head uint64) (Plan, error) {
 	}
 	br := *held
 	t := br.targetAt(head)
-	if err := b.admits(br.Certificate, br.Lane); err != nil {
+	if err := b.admits(br.Certificate, br.Lane, &t.head); err != nil {
 		return Plan{}, err
 	}
 	l, err := newLedger(b.tx, br.Slot, br.Log())

@@ -12,7 +12,7 @@ const welcome = `This is a classmesh coordinator. Devices of schools meet here t
 
 There is nothing to see here in a browser. To connect a device, type on it:
 
-    classmesh device join URL CODE
+    classmesh device join --data DIR --name NAME URL CODE
 
 where URL is the address of this page and CODE is an invitation from your administrator.
 `

@@ -127,15 +127,16 @@ func (m *Machine) lookForCopies() {
 			continue // a former incarnation, whose tail is fetched as any log, or a lie
 		}
 		mine, ok := m.cfg.Local.Head(records.BranchRef{Log: h.Log, Start: h.Start()})
-		if !ok {
-			mine = records.Head{Log: h.Log}
+		if ok {
+			// By counters alone a store that was restored and has written more
+			// since would look as if it were ahead.
+			switch rel := records.Relate(h, nil, &mine, nil); {
+			case rel == records.Same, rel == records.Behind,
+				rel == records.Unrelated && h.Counter <= mine.Counter: // many starts ago
+				continue
+			}
 		}
-		switch {
-		case h.Counter > mine.Counter,
-			h.Counter == mine.Counter && h.Fingerprint != mine.Fingerprint,
-			h.StartCount > mine.StartCount:
-			m.raise(Alarm{Kind: AlarmBehind, Log: h.Log, Head: h})
-		}
+		m.raise(Alarm{Kind: AlarmBehind, Log: h.Log, Head: h})
 	}
 }
 

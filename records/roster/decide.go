@@ -158,6 +158,19 @@ func (r *Roster) Closed(c identity.Certificate, lane identity.Lane) (Closure, bo
 	return Closure{Log: log}, r.member(c.Device.ID()) != nil
 }
 
+// Covers reports whether the set that an author signed at a counter lies
+// within a closed log: it is a closed set, or an earlier state of one as far as
+// counters tell.
+func (c *Closure) Covers(counter uint64, fingerprint identity.Hash) bool {
+	for i := range c.Branches {
+		b := &c.Branches[i]
+		if counter < b.Counter || counter == b.Counter && fingerprint == b.Fingerprint {
+			return true
+		}
+	}
+	return false
+}
+
 // MayContinue reports whether an incarnation's log in a lane may grow: nil, or
 // an error of [Roster.Admits], or one wrapping [ErrRevoked] or [ErrClosed], if
 // nothing counts but the closed set.
