@@ -121,6 +121,7 @@ type batch struct {
 	fatal       error
 	branches    map[Slot]*branch // changed or new
 	roster      *rosterState
+	keys        []roster.ZoneKey // nil: those of the replica
 	clock       Clock
 	own         [len(identity.Lanes)]*ownLog
 	life        uint32
@@ -221,6 +222,9 @@ func (r *Replica) publish(b *batch) {
 	}
 	if b.roster != nil {
 		r.roster.Store(b.roster)
+	}
+	if b.keys != nil {
+		r.keys.Store(&b.keys)
 	}
 	r.clock, r.own, r.life = b.clock, b.own, b.life
 	if b.incarnation != nil {

@@ -32,7 +32,8 @@ type Checked struct {
 // Check goes through everything in a store that a replica was founded in and
 // calls report with each thing that breaks an invariant:
 //
-//   - roster, certificates, heads, receipts are signed by whom they must be;
+//   - roster, zone keys, certificates, heads, receipts are signed by whom they
+//     must be;
 //   - start lists are those that the heads sign;
 //   - every entry stands in a segment, and the account of each segment is that
 //     of the entries in it that nothing stored supersedes;
@@ -105,6 +106,11 @@ func (c *checker) all() error {
 		c.found(identity.LogID{}, "the roster cannot be read: %v", err)
 	} else if _, err := roster.Accept(nil, encoded, c.coordinator, c.zone); err != nil {
 		c.found(identity.LogID{}, "the roster: %v", err)
+	}
+	if encoded, err := c.tx.Value(valueKeys); err != nil && !isNotFound(err) {
+		c.found(identity.LogID{}, "the zone keys cannot be read: %v", err)
+	} else if err := checkKeys(encoded, c.coordinator, c.zone); err != nil {
+		c.found(identity.LogID{}, "the zone keys: %v", err)
 	}
 	if encoded, err := c.tx.Value(valueIncarnation); err != nil {
 		c.found(identity.LogID{}, "the incarnation cannot be read: %v", err)

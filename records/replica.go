@@ -53,6 +53,7 @@ const (
 	valueIncarnation = "incarnation" // author seed (32), certificate
 	valueClock       = "clock"       // 8 bytes
 	valueLife        = "life"        // of the coordinator, the highest whose receipts are counted: 4 bytes
+	valueKeys        = "keys"        // encoded zone keys, the newest first
 )
 
 // Replica is what one device holds of a zone. All methods are safe for
@@ -68,6 +69,7 @@ type Replica struct {
 	segmentCounters uint64 // after which a segment of an own log ends: SegmentCounters, fewer in tests
 
 	roster atomic.Pointer[rosterState]
+	keys   atomic.Pointer[[]roster.ZoneKey] // the newest first; never nil
 
 	queue queue // see batch.go
 
@@ -193,6 +195,14 @@ func (r *Replica) load(tx Tx) error {
 		return fmt.Errorf("read life of the coordinator: %w", errors.Join(err, ErrDamaged))
 	}
 	r.life = max(r.life, ros.Epoch.Life)
+	if b, err = tx.Value(valueKeys); err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("read zone keys: %w", err)
+	}
+	keys, err := decodeKeys(b)
+	if err != nil {
+		return fmt.Errorf("read zone keys: %w", err)
+	}
+	r.keys.Store(&keys)
 	return tx.Branches(func(b Branch) error {
 		starts, err := tx.Starts(b.Slot)
 		if err != nil {

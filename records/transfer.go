@@ -99,6 +99,7 @@ type Change struct {
 	Commit  *Commit
 	Receipt []byte // encoded, the first time that it was accepted
 	Roster  bool   // there is a new roster
+	Key     bool   // there is a new zone key
 }
 
 // Commit is what has just become durable in one branch, for those who watch:
