@@ -21,7 +21,7 @@
 //	 5 Counters      6 Vector         7 VectorReply  8 Have
 //	 9 Want         10 Nothing       11 Difference  12 SegmentList
 //	13 Rows         14 WantSegments  15 Segment    16 Entries
-//	17 Push         18 Credit        19 Receipt
+//	17 Push         18 Credit        19 Receipt    20 Key
 //
 // # Runs
 //

@@ -40,6 +40,9 @@ type Hello struct {
 	// Held are the best heads that the sender holds of logs of the receiver,
 	// of all its incarnations.
 	Held []Held
+	// KeyNumber is the highest number of the zone keys that the sender holds; 0:
+	// it holds none.
+	KeyNumber uint32
 
 	certificate []byte
 }
@@ -72,6 +75,7 @@ func (m *Hello) Fields(v *message.Visitor) {
 	v.Uint32(12, &m.Window)
 	v.Packed(13, &m.Receipted, MaxReceipted)
 	message.List(v, 14, &m.Held, MaxHeld)
+	v.Uint32(15, &m.KeyNumber)
 }
 
 func (m *Hello) seal() {

@@ -36,6 +36,7 @@ const (
 	TypePush
 	TypeCredit
 	TypeReceipt
+	TypeKey
 
 	firstOptional Type = 128
 )
@@ -104,6 +105,8 @@ func describe(t Type) (description, bool) {
 		return description{64, func() Message { return new(Credit) }}, true
 	case TypeReceipt:
 		return description{maxReceiptPayload, func() Message { return new(Receipt) }}, true
+	case TypeKey:
+		return description{maxKeyPayload, func() Message { return new(Key) }}, true
 	}
 	return description{}, false
 }

@@ -94,7 +94,7 @@ func samples(t testing.TB) map[string][]wire.Message {
 			Offer: wire.Offer{Min: 1, Max: 2, Features: 4}, Zone: identity.ZoneID{9}, Certificate: cert,
 			Start: identity.StartID{3}, Software: "classmesh 1.0", Epoch: roster.Epoch{Life: 1, Number: 7}, RosterHash: identity.Hash{4},
 			Wall: 1_700_000_000_000, Window: 1 << 20, Receipted: []uint64{0, 5, 300},
-			Held: []wire.Held{{Head: account(t, 0).Head, Receipted: 70}},
+			Held: []wire.Held{{Head: account(t, 0).Head, Receipted: 70}}, KeyNumber: 3,
 		}},
 		"bye":          {wire.NewBye(wire.CodeMismatch, "log-abc does not match")},
 		"roster":       wire.NewRoster([]byte("roster")),
@@ -117,6 +117,7 @@ func samples(t testing.TB) map[string][]wire.Message {
 		"push":    wire.NewPush(&records.Commit{PreviousHash: identity.Hash{6}, Difference: d}, plain),
 		"credit":  {&wire.Credit{Bytes: 1 << 18}},
 		"receipt": {&wire.Receipt{Encoded: []byte("receipt")}},
+		"key":     {&wire.Key{Encoded: bytes.Repeat([]byte{1, 2, 3}, roster.ZoneKeyBytes/3)}},
 	}
 }
 
@@ -155,7 +156,7 @@ func TestGoldenBytes(t *testing.T) {
 			t.Errorf("%s is\n%s, in %s stands\n%s", name, got, file, want)
 		}
 	}
-	for typ := wire.TypeHello; typ <= wire.TypeReceipt; typ++ {
+	for typ := wire.TypeHello; typ <= wire.TypeKey; typ++ {
 		if !types[typ] {
 			t.Errorf("no golden bytes of type %d", typ)
 		}
@@ -348,6 +349,9 @@ func TestFramesAreRefusedBeforeTheyAreRead(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"too long for any":      {byte(wire.TypeDifference), 0xff, 0xff, 0x7f},
 		"too long for a Bye":    {byte(wire.TypeBye), 0x81, 0x08},
+		"too long for a Key":    {byte(wire.TypeKey), 0x80, 0x01},
+		"a Key of half a key":   append([]byte{byte(wire.TypeKey), 62, 10, 60}, make([]byte, 60)...),
+		"a Key of nothing":      {byte(wire.TypeKey), 0},
 		"length of four bytes":  {byte(wire.TypeDifference), 0x80, 0x80, 0x80, 1},
 		"length spelled long":   {byte(wire.TypeBye), 0x82, 0x00, 8, 1},
 		"unknown and necessary": {100, 0},
