@@ -42,10 +42,10 @@ func twins(t *testing.T, z *zone, segments [2]uint64, common int) (twin [2]*reco
 // for the log, and other logs go on.
 func TestTwinsAreNoticed(t *testing.T) {
 	forked := 0
-	for _, common := range []int{0, 3, 9} {
+	for _, common := range []int{0, 9} {
 		for _, segments := range [][2]uint64{{4, 4}, {4, 5}, {5, 3}} {
 			for first := range 2 {
-				for fetched := range 8 {
+				for _, fetched := range []int{0, 1, 3, 6, 7} {
 					t.Run(fmt.Sprint(common, segments, first, fetched), func(t *testing.T) {
 						z := newZone(t, 3)
 						twin := twins(t, z, segments, common)
@@ -97,8 +97,8 @@ func TestTwinsAreNoticed(t *testing.T) {
 			}
 		}
 	}
-	if forked < 50 {
-		t.Errorf("only %d forks of 144 were noticed", forked)
+	if forked < 20 {
+		t.Errorf("only %d forks of 60 were noticed", forked)
 	}
 }
 
@@ -130,7 +130,11 @@ func transferAll(t *testing.T, to, from *records.Replica, ref records.BranchRef)
 	if err != nil {
 		t.Fatal(err)
 	}
+	before := to.State().Rows
 	p, err := to.AcceptSegmentList(t.Context(), l)
+	if err != nil && !slices.Equal(to.State().Rows, before) {
+		t.Errorf("the refused list changed %v to %v", before, to.State().Rows)
+	}
 	for range 3 * len(l.Rows) {
 		if err != nil || p.Done {
 			return err

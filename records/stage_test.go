@@ -399,7 +399,7 @@ func TestRewritingTakesNoRoom(t *testing.T) {
 	}
 	a, b, c := reps[0], reps[1], reps[2]
 	ref := stageLog(a)
-	for i := range 2000 {
+	for i := range 900 {
 		now = now.Add(time.Second)
 		rewrite(t, a, 5, 5)
 		pull(t, b, a)
@@ -414,7 +414,7 @@ func TestRewritingTakesNoRoom(t *testing.T) {
 	}
 	for n, s := range stores {
 		// What four pins of two minutes hold back, a little more until it is swept.
-		if e, segments, d := stored(t, s); e > 2000 || d > 2000 || segments > 200 {
+		if e, segments, d := stored(t, s); e > 1500 || d > 1500 || segments > 150 {
 			t.Errorf("replica %d has %d entries, %d segments, %d drops", n, e, segments, d)
 		}
 	}

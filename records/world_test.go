@@ -73,7 +73,7 @@ func newWorld(t testing.TB, z *zone, seed uint64, authors, peers int) *world {
 		w.open(p)
 		if n < authors {
 			id := p.Certificate().Log(identity.LaneProgress)
-			w.logs[id] = &history{log: id, segment: w.segment, heads: map[uint64]records.Head{}}
+			w.logs[id] = &history{log: id, segment: w.segment, heads: map[uint64]records.Head{}, rows: map[uint64][]records.Row{}}
 		}
 	}
 	return w
