@@ -348,10 +348,10 @@ func TestStatus(t *testing.T) {
 		{web.Sync{State: web.StateRefused, NotYetSafe: 3, Words: "revoked: ask the administrator"}, "refused", []string{"does not accept this device", "revoked: ask the administrator"}},
 		{web.Sync{State: web.StateNone, NotYetSafe: 3}, "alone", []string{"on this device only"}},
 	} {
-		c.sync.Logs = []web.SyncLog{{Device: d.replica.Device(), Counter: 9, Receipt: 4}, {Device: d.replica.Device(), Counter: 1, Receipt: 1}}
+		c.sync.Logs = []web.SyncLog{{Device: d.replica.Device(), Counter: 9, Receipt: 4, Trouble: "copied"}, {Device: d.replica.Device(), Counter: 1, Receipt: 1}}
 		d.setSync(c.sync)
 		a := b.get("/status", 200)
-		for _, text := range append(c.texts, "verdict-panel "+c.level, "room 4", ">5<") {
+		for _, text := range append(c.texts, "verdict-panel "+c.level, "room 4", ">5<", "two versions of its work") {
 			if !strings.Contains(a.body, text) {
 				t.Errorf("%+v: the page does not say %q:\n%s", c.sync, text, a.body)
 			}

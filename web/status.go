@@ -55,6 +55,7 @@ type deviceState struct {
 	Records    uint64
 	NotYetSafe uint64
 	Here       bool // this device
+	Trouble    bool // somebody must look at one of its logs
 }
 
 func (s *Server) status(w http.ResponseWriter, v *visit) error {
@@ -104,6 +105,7 @@ func (s *Server) deviceStates(y *Sync) []deviceState {
 			}
 			list = append(list, d)
 		}
+		list[i].Trouble = list[i].Trouble || l.Trouble != ""
 		list[i].Records += l.Counter
 		list[i].NotYetSafe += l.Counter - min(l.Counter, l.Receipt)
 	}

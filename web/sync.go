@@ -42,7 +42,8 @@ type SyncLog struct {
 	Device  identity.DeviceID `json:"device"` // whose log it is
 	Lane    identity.Lane     `json:"lane"`
 	Counter uint64            `json:"counter"`
-	Receipt uint64            `json:"receipt"` // counter up to which the coordinator has a copy
+	Receipt uint64            `json:"receipt"`           // counter up to which the coordinator has a copy
+	Trouble string            `json:"trouble,omitempty"` // why nothing more is taken of it
 }
 
 // SyncPeer is another device that is connected.

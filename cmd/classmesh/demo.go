@@ -64,7 +64,7 @@ type demoDeviceURL struct {
 // What a demo is made up of.
 const (
 	demoLearners = 30
-	demoDays     = 28
+	demoDays     = 14
 	demoSeed     = 2
 	demoPassword = "classmesh"
 	maxDemo      = 50 // devices

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -107,7 +108,11 @@ func openDevice(ctx context.Context, p *program, dir string) (_ *device, err err
 	if d.key, err = readKey(d.folder.path(keyName)); err != nil {
 		return nil, err
 	}
-	if d.store, err = boltstore.Open(d.folder.path(recordsName), boltstore.Options{Logger: p.log}); err != nil {
+	d.store, err = boltstore.Open(d.folder.path(recordsName), boltstore.Options{Logger: p.log})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errNoRecords
+	}
+	if err != nil {
 		return nil, err
 	}
 	if d.replica, err = records.Open(ctx, replicaConfig(p, d.store, d.key, d.clock.now)); err != nil {

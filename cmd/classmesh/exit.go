@@ -73,6 +73,7 @@ var outcomes = []struct {
 	{errTaken, exitFolder, ""},
 	{errNoFolder, exitFolder, ""},
 	{errUnfinished, exitFolder, ""},
+	{errNoRecords, exitFolder, "put " + recordsName + " back from a backup, or let the device join anew in another folder"},
 	{errKey, exitFolder, ""},
 	{records.ErrDamaged, exitFolder, `"classmesh fsck" names what is wrong; restore a backup, or let the device join anew under another folder`},
 	{records.ErrNotFounded, exitFolder, ""},

@@ -46,6 +46,7 @@ var (
 	errForeign    = errors.New("the folder holds other files: name an empty or new one")
 	errTaken      = errors.New("the folder is in use for a device or coordinator already: name another one")
 	errNoFolder   = errors.New("there is no such data here")
+	errNoRecords  = errors.New("the file of its records is missing")
 	errUnfinished = errors.New("it was not finished: repeat the command that began it")
 )
 

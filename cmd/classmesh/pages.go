@@ -40,7 +40,7 @@ func (d *device) pageSync() web.Sync {
 		s.State = web.StateNone
 	}
 	for _, l := range d.replica.Logs() {
-		s.Logs = append(s.Logs, web.SyncLog{Log: l.Log, Device: l.Device, Lane: l.Lane, Counter: l.Counter, Receipt: min(l.Counter, l.Receipted)})
+		s.Logs = append(s.Logs, web.SyncLog{Log: l.Log, Device: l.Device, Lane: l.Lane, Counter: l.Counter, Receipt: min(l.Counter, l.Receipted), Trouble: l.Trouble})
 		s.NotYetSafe += l.Unsafe()
 	}
 	for _, p := range m.Peers {

@@ -34,6 +34,8 @@ type logReport struct {
 	Lane    string            `json:"lane"`
 	Counter uint64            `json:"counter"`
 	Receipt uint64            `json:"receipt"`
+	// Trouble says in words why nothing more is taken of the log.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // peerReport is another device that is connected.
@@ -50,8 +52,9 @@ type peerReport struct {
 const uplinkStopped = "stopped"
 
 type uplinkReport struct {
-	State  string     `json:"state"`   // connected, connecting, offline, refused, stopped
-	LastOK *time.Time `json:"last_ok"` // when the coordinator was last connected; null: never
+	State  string     `json:"state"`           // connected, connecting, offline, refused, stopped
+	Words  string     `json:"words,omitempty"` // what the state means, and what to do
+	LastOK *time.Time `json:"last_ok"`         // when the coordinator was last connected; null: never
 	// NotYetSafe is how many counters, of all logs held, no receipt covers.
 	NotYetSafe uint64 `json:"not_yet_safe"`
 }
@@ -73,14 +76,14 @@ func (d *device) status(context.Context) (statusReport, error) {
 		if l.Counter == 0 {
 			continue // nothing of it is complete
 		}
-		s.Logs = append(s.Logs, logReport{l.Log, l.Device, l.Lane.String(), l.Counter, min(l.Counter, l.Receipted)})
+		s.Logs = append(s.Logs, logReport{l.Log, l.Device, l.Lane.String(), l.Counter, min(l.Counter, l.Receipted), l.Trouble})
 		s.Uplink.NotYetSafe += l.Unsafe()
 	}
 	if d.node == nil {
 		return s, nil
 	}
 	m := d.node.Status()
-	s.Uplink.State = string(m.Uplink.State)
+	s.Uplink.State, s.Uplink.Words = string(m.Uplink.State), m.Uplink.Words
 	if !m.Uplink.LastOK.IsZero() {
 		s.Uplink.LastOK = &m.Uplink.LastOK
 	}
@@ -136,6 +139,9 @@ func (s *statusReport) print(w io.Writer) error {
 		last = s.Uplink.LastOK.Local().Format(time.DateTime)
 	}
 	fmt.Fprintf(w, "coordinator  %s, last connected: %s\n", s.Uplink.State, last)
+	if s.Uplink.Words != "" {
+		fmt.Fprintf(w, "             %s\n", s.Uplink.Words)
+	}
 	if s.Uplink.NotYetSafe == 0 {
 		fmt.Fprintln(w, "safe         everything here is safe with the coordinator")
 	} else {
@@ -145,6 +151,11 @@ func (s *statusReport) print(w io.Writer) error {
 	fmt.Fprintln(t, "\nlog\tdevice\tlane\tcounter\treceipt")
 	for _, l := range s.Logs {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\n", l.Log.Short(), l.Device.Short(), l.Lane, l.Counter, l.Receipt)
+	}
+	for _, l := range s.Logs {
+		if l.Trouble != "" {
+			fmt.Fprintf(t, "\nlog %s of %s needs attention: %s\n", l.Log.Short(), l.Device.Short(), l.Trouble)
+		}
 	}
 	for _, p := range s.Peers {
 		fmt.Fprintf(t, "\npeer %s\t%s\t%s\t%s\n", p.Name, p.Device.Short(), p.Address, p.Transport)

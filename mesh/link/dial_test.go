@@ -135,7 +135,7 @@ func TestDialErrors(t *testing.T) {
 		t.Errorf("nobody listens: %v", err)
 	}
 	conf.Addresses = []string{"ws://" + s.host() + "/elsewhere"}
-	if _, err := link.Dial(within(t), conf); !errors.Is(err, link.ErrRefused) || !strings.Contains(err.Error(), "404") {
+	if _, err := link.Dial(within(t), conf); !errors.Is(err, link.ErrUnreachable) || !strings.Contains(err.Error(), "404") {
 		t.Errorf("no WebSocket there: %v", err)
 	}
 	conf.Addresses = []string{newSilence(t)}

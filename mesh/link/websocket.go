@@ -215,7 +215,7 @@ func dialSocket(ctx context.Context, to *url.URL, d *dialler) (*Conn, error) {
 	})
 	if err != nil {
 		if response != nil {
-			return nil, &fault{kind: ErrRefused, text: "HTTP answer " + response.Status}
+			return nil, &fault{kind: ErrUnreachable, text: "a web server answers that is no classmesh (HTTP " + response.Status + "): another program, or the login page of the network"}
 		}
 		return nil, socketError(err)
 	}
