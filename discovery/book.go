@@ -121,6 +121,10 @@ func (b *Book) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		case <-time.After(saveAfter):
 		}
+		select {
+		case <-b.dirty: // what changed meanwhile is saved as well
+		default:
+		}
 		err := b.save()
 		if ctx.Err() != nil {
 			return err
