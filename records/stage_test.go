@@ -234,7 +234,7 @@ func TestBusyAuthor(t *testing.T) {
 		z := newZone(t, 2+receivers)
 		a, relay := short(t, z, 0, storetest.NewMemory()), z.found(t, 1, storetest.NewMemory())
 		ref := stageLog(a)
-		rewrite(t, a, 200, 400)
+		rewrite(t, a, 80, 120)
 		from, busy := a, func() { rewrite(t, a, 5, 3) }
 		if relayed {
 			from, busy = relay, func() {
@@ -399,7 +399,7 @@ func TestRewritingTakesNoRoom(t *testing.T) {
 	}
 	a, b, c := reps[0], reps[1], reps[2]
 	ref := stageLog(a)
-	for i := range 900 {
+	for i := range 500 {
 		now = now.Add(time.Second)
 		rewrite(t, a, 5, 5)
 		pull(t, b, a)
@@ -414,7 +414,7 @@ func TestRewritingTakesNoRoom(t *testing.T) {
 	}
 	for n, s := range stores {
 		// What four pins of two minutes hold back, a little more until it is swept.
-		if e, segments, d := stored(t, s); e > 1500 || d > 1500 || segments > 150 {
+		if e, segments, d := stored(t, s); e > 1200 || d > 1200 || segments > 90 {
 			t.Errorf("replica %d has %d entries, %d segments, %d drops", n, e, segments, d)
 		}
 	}
