@@ -109,6 +109,9 @@ func NewSession(cfg SessionConfig) (*Session, error) {
 		mail:    newMailbox(),
 		out:     newOutbox(),
 	}
+	if cfg.Hello != nil { // it came over this stream, before
+		s.received.Store(uint64(len(wire.AppendFrame(nil, cfg.Hello))))
+	}
 	s.report = s.machine.Report()
 	return s, nil
 }
