@@ -280,7 +280,7 @@ func (c *checker) segment(log identity.LogID, b *Branch, first, end, last uint64
 			sum.Add(e.Leaf(log))
 			live++
 		}
-		return c.index(log, b, e.Counter, &env)
+		return c.index(log, b, e.Counter, &env, dropped[e.Counter])
 	})
 	if err != nil {
 		return err
@@ -301,7 +301,7 @@ func (c *checker) segment(log identity.LogID, b *Branch, first, end, last uint64
 }
 
 // index checks that the indexes find an entry, or counts it for later.
-func (c *checker) index(log identity.LogID, b *Branch, counter uint64, env *Envelope) error {
+func (c *checker) index(log identity.LogID, b *Branch, counter uint64, env *Envelope, dropped bool) error {
 	if !env.Register {
 		k := learnerLane{env.Learner, b.Lane}
 		n := c.events[k]
@@ -319,6 +319,9 @@ func (c *checker) index(log identity.LogID, b *Branch, counter uint64, env *Enve
 			c.found(log, "the versions of the register in entry %d are out of order", counter)
 		}
 		if v == counter {
+			if i > 0 && !dropped {
+				c.found(log, "entry %d is superseded by entry %d and counts nevertheless", counter, versions[0])
+			}
 			return nil
 		}
 	}

@@ -111,6 +111,12 @@ func TestCheckFinds(t *testing.T) {
 		{"a drop without a reason", func(tx records.WriteTx) error {
 			return tx.SetDrop(slot(tx, identity.LaneDetail), 1, 3)
 		}, "entry 1 is on the drop list for entry 3"},
+		{"a version of which nobody knows", func(tx records.WriteTx) error {
+			s := slot(tx, identity.LaneProgress)
+			e, env := envelope(tx, s, 7)
+			e.Counter = 1
+			return tx.Put(s, e, env)
+		}, "entry 1 is superseded by entry 7 and counts nevertheless"},
 		{"a receipt from nowhere", func(tx records.WriteTx) error {
 			b, err := tx.Branch(slot(tx, identity.LaneDetail))
 			if err != nil {

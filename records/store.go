@@ -55,10 +55,9 @@ func (b *Branch) Log() identity.LogID { return b.Certificate.Log(b.Lane) }
 // Segment is a store's account of one segment of a branch: what is stored of
 // it, live or not yet deleted.
 type Segment struct {
-	First  uint64
-	Live   uint32 // stored entries, those on the drop list not counted
-	Bytes  uint32 // envelopes and bodies ever written into it by its author (own logs)
-	Staged bool   // verified by itself under Branch.Target, not yet promoted
+	First uint64
+	Live  uint32 // stored entries, those on the drop list not counted
+	Bytes uint32 // envelopes and bodies ever written into it by its author (own logs)
 	// Sum is the LtHash of the stored entries, those on the drop list not
 	// counted; Checksum is its checksum. Sum is zero in results of
 	// [Tx.Segments].
@@ -138,8 +137,8 @@ type Tx interface {
 	// Versions returns the stored counters of a register in one branch,
 	// newest first; none if it is not stored.
 	Versions(s Slot, k RegisterKey) ([]uint64, error)
-	// Drops visits the drop list for from ≤ old ≤ to, ascending: entry old is
-	// superseded by entry by, both stored.
+	// Drops visits the drop list for from ≤ old ≤ to, ascending: the stored
+	// entry old is superseded by entry by, which may be gone in its turn.
 	Drops(s Slot, from, to uint64, fn func(old, by uint64) error) error
 
 	// Registers visits the newest stored version of every register whose key

@@ -52,7 +52,7 @@ var keySchema = []byte("schema")
 
 const (
 	placeBytes   = 4 + 8
-	segmentBytes = 4 + 4 + 1 + identity.HashBytes
+	segmentBytes = 4 + 4 + identity.HashBytes
 )
 
 func slotKey(b []byte, s records.Slot) []byte { return binary.BigEndian.AppendUint32(b, uint32(s)) }
@@ -102,20 +102,18 @@ func decodeEntry(counter uint64, v []byte) (records.Entry, error) {
 func appendSegment(b []byte, s *records.Segment) []byte {
 	b = binary.BigEndian.AppendUint32(b, s.Live)
 	b = binary.BigEndian.AppendUint32(b, s.Bytes)
-	b = append(b, boolByte(s.Staged))
 	return append(b, s.Checksum[:]...)
 }
 
 // decodeSegment is the inverse of appendSegment; the sum is not in it.
 func decodeSegment(first uint64, v []byte) (records.Segment, error) {
 	s := records.Segment{First: first}
-	if len(v) != segmentBytes || v[8] > 1 {
+	if len(v) != segmentBytes {
 		return s, fmt.Errorf("segment %d: %w", first, records.ErrDamaged)
 	}
 	s.Live = binary.BigEndian.Uint32(v)
 	s.Bytes = binary.BigEndian.Uint32(v[4:])
-	s.Staged = v[8] == 1
-	copy(s.Checksum[:], v[9:])
+	copy(s.Checksum[:], v[8:])
 	return s, nil
 }
 

@@ -187,7 +187,7 @@ func (t *memoryTx) Segments(s records.Slot, from uint64, fn func(records.Segment
 		if at.slot != s {
 			break
 		}
-		without := records.Segment{First: seg.First, Live: seg.Live, Bytes: seg.Bytes, Staged: seg.Staged, Checksum: seg.Checksum}
+		without := records.Segment{First: seg.First, Live: seg.Live, Bytes: seg.Bytes, Checksum: seg.Checksum}
 		if err := t.during(func() error { return fn(without) }); err != nil {
 			return err
 		}

@@ -155,7 +155,7 @@ func mutate(tx records.WriteTx, r *rand.Rand) {
 			check(tx.Replace(s, e.ToStub(), &env))
 		}
 	case 12:
-		seg := records.Segment{First: c, Live: uint32(c), Bytes: uint32(len(body)), Staged: register}
+		seg := records.Segment{First: c, Live: uint32(c), Bytes: uint32(len(body))}
 		copy(seg.Sum[c:], body)
 		seg.Checksum = seg.Sum.Checksum()
 		check(tx.SetSegment(s, seg))
@@ -212,7 +212,7 @@ func everything(tx records.Tx) string {
 		check(tx.Segments(s, 100, func(seg records.Segment) error {
 			whole, err := tx.Segment(s, seg.First)
 			check(err)
-			return line("segment", s, seg.First, seg.Live, seg.Bytes, seg.Staged, seg.Sum == records.Sum{}, whole.Sum.Checksum() == seg.Checksum)
+			return line("segment", s, seg.First, seg.Live, seg.Bytes, seg.Sum == records.Sum{}, whole.Sum.Checksum() == seg.Checksum)
 		}))
 		for c := uint64(0); c <= modelCounters+1; c += 67 {
 			seg, err := tx.SegmentAt(s, c)

@@ -129,7 +129,7 @@ func testStarts(x *fixture) {
 
 func testSegments(x *fixture) {
 	seg := func(first uint64) records.Segment {
-		s := records.Segment{First: first, Live: uint32(first), Bytes: uint32(first * 3), Staged: first%2 == 0}
+		s := records.Segment{First: first, Live: uint32(first), Bytes: uint32(first * 3)}
 		s.Sum.Add(identity.Hash{byte(first)})
 		s.Checksum = s.Sum.Checksum()
 		return s
