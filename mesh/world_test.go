@@ -89,6 +89,8 @@ func (s *still) Receipted(log identity.LogID) uint64 {
 	return s.receipted[log]
 }
 
+func (s *still) Keys() []roster.ZoneKey { return nil }
+
 func (s *still) AcceptRoster(_ context.Context, encoded []byte) error {
 	r, err := roster.Accept(s.Roster(), encoded, s.roster.Coordinator, s.Zone())
 	if err == nil {

@@ -69,7 +69,7 @@ func (m *Machine) leads() bool {
 
 // idle reports whether nothing is left to ask for or to store.
 func (m *Machine) idle() bool {
-	return m.fetch.active == 0 && m.accept.idle() && m.rosters == 0
+	return m.fetch.active == 0 && m.accept.idle() && m.rosters == 0 && !m.key.storing
 }
 
 // receiptsMoving reports whether receipts are being read for the peer, or
@@ -109,7 +109,7 @@ func (m *Machine) compareMore() {
 func (m *Machine) mustAnnounce() bool {
 	c := &m.compare
 	switch {
-	case c.ours == nil, c.ours.Round != c.round, c.poke, c.answer && c.theirs.Round == c.round:
+	case c.ours == nil, c.ours.Round != c.round, c.ours.Epoch != m.cfg.Local.Roster().Epoch, c.poke, c.answer && c.theirs.Round == c.round:
 		return true
 	case !m.tell.news:
 		return false
@@ -187,7 +187,8 @@ func (m *Machine) finish(words string) {
 	if !m.cfg.OneShot {
 		return
 	}
-	if m.serve.pending == 0 && (m.compare.lingered || m.cfg.Satisfied == nil || m.cfg.Satisfied()) {
+	satisfied := m.cfg.Satisfied == nil || m.cfg.Satisfied()
+	if m.serve.pending == 0 && (m.compare.lingered || satisfied && !m.keyDue()) {
 		m.bye(wire.CodeDone, words)
 		return
 	}

@@ -11,6 +11,7 @@
 //
 //	both      Hello, Counters            who I am; what I hold, in 32 bytes
 //	          Roster                     from the higher epoch to the lower
+//	          Key                        to a member with an older zone key
 //	leader    Vector                     if the fingerprints differ
 //	follower  VectorReply                only the rows that differ
 //	both      Want … Difference          what I lack, lane by lane
@@ -39,8 +40,10 @@
 //   - A push is sent to a peer that stands right before it, forwarded to those
 //     that do not have it, never back to where it came from, and dropped
 //     without harm.
+//   - A zone key goes to a member that may receive, never to anybody else, and
+//     not before the roster that names it is at hand.
 //   - No state about a peer outlives the session.
 //
-// In the code, machine.go says what is allowed when; greeting, compare, fetch,
-// staging, accept, serve and tell are its parts.
+// In the code, machine.go says what is allowed when; greeting, key, compare,
+// fetch, staging, accept, serve and tell are its parts.
 package exchange

@@ -117,6 +117,11 @@ type (
 		ID      uint64
 		Encoded []byte
 	}
+	// AcceptKey stores a zone key.
+	AcceptKey struct {
+		ID      uint64
+		Encoded []byte
+	}
 )
 
 // DifferenceMessage is a wire.Difference or a wire.Push.
@@ -139,3 +144,4 @@ func (AcceptSegment) effect()    {}
 func (Promote) effect()          {}
 func (AcceptRoster) effect()     {}
 func (AcceptReceipt) effect()    {}
+func (AcceptKey) effect()        {}

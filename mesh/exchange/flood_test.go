@@ -108,6 +108,35 @@ func TestMadeUpPushesAreForgotten(t *testing.T) {
 	}
 }
 
+// Of many zone keys at once one is stored at a time, and in the end the newest.
+func TestBurstOfKeys(t *testing.T) {
+	codec := newCodec(t)
+	m, local, _ := opened(t, codec)
+	worker := exchange.NewWorker(local, codec, exchange.NewLimits(0))
+	var work []exchange.Effect
+	take := func(effects []exchange.Effect) {
+		for _, e := range effects {
+			if _, ok := e.(exchange.AcceptKey); ok {
+				work = append(work, e)
+			}
+		}
+		if len(work) > 1 {
+			t.Fatalf("%d keys are being stored at once", len(work))
+		}
+	}
+	for n := range uint32(1000) {
+		take(m.Step(exchange.Received{Message: &wire.Key{Encoded: local.key(n + 1).Encode()}}))
+	}
+	for len(work) > 0 {
+		done, _ := worker.Do(t.Context(), work[0])
+		work = nil
+		take(m.Step(done))
+	}
+	if len(local.zoneKeys) != 2 || local.newest() != 1000 || m.Report().Over {
+		t.Errorf("of 1000 keys %d were stored, up to number %d: %+v", len(local.zoneKeys), local.newest(), m.Report())
+	}
+}
+
 // Of many receipts at once none is lost: each may be the last of its log.
 func TestBurstOfReceipts(t *testing.T) {
 	codec := newCodec(t)

@@ -53,8 +53,9 @@ type party struct {
 }
 
 // maxOutstanding bounds the operations that a machine may have begun:
-// 64 handed over, 5 of reading, 16 receipts, 4 rosters, one of receipts read.
-const maxOutstanding = 90
+// 64 handed over, 5 of reading, 16 receipts, 4 rosters, a key, one of receipts
+// read.
+const maxOutstanding = 91
 
 // step tells the machine an event and checks what must hold after each.
 func (p *party) step(e exchange.Event) {
@@ -124,6 +125,8 @@ func idOf(e exchange.Effect) uint64 {
 	case exchange.AcceptRoster:
 		return e.ID
 	case exchange.AcceptReceipt:
+		return e.ID
+	case exchange.AcceptKey:
 		return e.ID
 	}
 	return 0
@@ -245,7 +248,7 @@ func play(t testing.TB, base *world, codec *wire.Codec, limits *exchange.Limits,
 				p.inbox[0], p.inbox[1] = p.inbox[1], p.inbox[0]
 			}
 		case v == 127: // or made up
-			kind, payload := 1+s.below(19), s.take(s.below(128))
+			kind, payload := 1+s.below(20), s.take(s.below(128))
 			p.receive(append([]byte{byte(kind), byte(len(payload))}, payload...))
 		case v >= 117 && v < 121:
 			write(p)

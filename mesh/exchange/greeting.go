@@ -40,6 +40,9 @@ func (m *Machine) sayHello() {
 		}
 		h.Held = append(h.Held, wire.Held{Head: head, Receipted: l.Receipted(head.Log)})
 	}
+	if keys := l.Keys(); len(keys) > 0 {
+		h.KeyNumber = keys[0].Number
+	}
 	m.said = true
 	m.credit.granted = m.cfg.Window
 	m.send(h)
@@ -109,6 +112,8 @@ func (m *Machine) enter() {
 	if roster.Newer(ours.Epoch, m.peerEpoch) || ours.Epoch == m.peerEpoch && ours.Hash() != m.hello.RosterHash {
 		m.sendRoster()
 	}
+	m.key.theirs = m.hello.KeyNumber
+	m.tellKey()
 	if c := m.compare.theirs; c != nil { // heard before
 		m.hearCounters(c)
 	}
@@ -246,7 +251,7 @@ func (m *Machine) rosterChanged() {
 		if roster.Newer(m.cfg.Local.Roster().Epoch, m.peerEpoch) {
 			m.sendRoster()
 		}
+		m.tellKey() // that is named now, or may be received
 		m.unblock()
-		m.compare.ours = nil // of the former epoch
 	}
 }

@@ -160,6 +160,7 @@ func foreign(t testing.TB) (*roster.Roster, identity.Certificate) {
 // session afterwards brings both together.
 func TestLies(t *testing.T) {
 	impostor, elsewhere := foreign(t)
+	world := newWorld(t, 2, 2)
 	const anything = wire.Code(99)
 	for _, test := range []struct {
 		name   string
@@ -362,6 +363,19 @@ func TestLies(t *testing.T) {
 				return []wire.Message{m}
 			}},
 		{name: "receipt of random bytes", code: wire.CodeMismatch, lie: after[*wire.Counters](&wire.Receipt{Encoded: make([]byte, 300)})},
+		{name: "zone key that the coordinator did not sign", code: wire.CodeMismatch, lie: after[*wire.Counters](keyOf(t, world.keys[1], world.zone, 9))},
+		{name: "zone key of another zone", code: wire.CodeMismatch, lie: after[*wire.Counters](keyOf(t, world.coordinator, elsewhere.Zone, 9))},
+		{name: "zone key of random bytes", code: wire.CodeMismatch, lie: after[*wire.Counters](&wire.Key{Encoded: make([]byte, roster.ZoneKeyBytes)})},
+		{name: "zone key altered", code: wire.CodeMismatch, lie: after[*wire.Counters](alteredKey(keyOf(t, world.coordinator, world.zone, 9)))},
+		{name: "zone key twice", code: wire.CodeProtocol,
+			lie: after[*wire.Counters](slices.Repeat([]wire.Message{keyOf(t, world.coordinator, world.zone, 9)}, 2)...)},
+		{name: "an older zone key after a newer", code: wire.CodeProtocol,
+			lie: after[*wire.Counters](keyOf(t, world.coordinator, world.zone, 9), keyOf(t, world.coordinator, world.zone, 8))},
+		{name: "a flood of forged zone keys", code: wire.CodeMismatch,
+			lie: after[*wire.Counters](manyKeys(t, world.keys[1], world.zone, 5000)...)},
+		{name: "zone key that nobody asked for", heals: true,
+			lie: after[*wire.Counters](keyOf(t, world.coordinator, world.zone, 1))},
+		{name: "a zone key promised and never given", heals: true, lie: in(func(_ *liar, h *wire.Hello) { h.KeyNumber = 1<<32 - 1 })},
 		{name: "roster of another coordinator", code: wire.CodeMismatch, lie: after[*wire.Counters](wire.NewRoster(impostor.Encode())...)},
 		{name: "roster of random bytes", code: wire.CodeMismatch, lie: after[*wire.Counters](&wire.Roster{Part: make([]byte, 500)})},
 		{name: "roster in empty parts", code: wire.CodeProtocol, lie: after[*wire.Counters](&wire.Roster{More: true})},
@@ -496,6 +510,27 @@ func TestLies(t *testing.T) {
 	}
 }
 
+func keyOf(t testing.TB, signer identity.DeviceKey, zone identity.ZoneID, number uint32) *wire.Key {
+	k, err := roster.NewZoneKey(rand.Reader, signer, zone, number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &wire.Key{Encoded: k.Encode()}
+}
+
+func alteredKey(k *wire.Key) *wire.Key {
+	k.Encoded[30] ^= 1
+	return k
+}
+
+// manyKeys is keys with the numbers from 1 on.
+func manyKeys(t testing.TB, signer identity.DeviceKey, zone identity.ZoneID, n uint32) (list []wire.Message) {
+	for i := range n {
+		list = append(list, keyOf(t, signer, zone, i+1))
+	}
+	return list
+}
+
 // liesBetween returns an honest device and one that lies, which both have
 // something that the other lacks, small and large.
 func liesBetween(t testing.TB) (honest, liar locked) {
@@ -581,6 +616,7 @@ func samples(t testing.TB) []wire.Message {
 			&wire.Nothing{Request: 1, Reason: wire.ReasonGone}, wire.NewWant(1, wire.FullName(ref), 0, 0, false),
 			wire.NewWantSegments(1, wire.FullName(ref), 1, []records.Need{{First: 1}}),
 			&wire.Entries{Run: runs[0]}, moreRows(list.Rows, false), &wire.Receipt{Encoded: make([]byte, 100)},
+			&wire.Key{Encoded: w.key(1).Encode()},
 			wire.NewBye(wire.CodeDone, ""),
 		},
 		wire.NewRoster(r.encoded), wire.NewVector(rows, true), wire.NewVectorReply(rows), wire.NewHave(rows),
@@ -647,8 +683,8 @@ func TestWrongTime(t *testing.T) {
 			}
 		}
 	}
-	if len(types) != 19 {
-		t.Errorf("%d types of message were tried, want all 19", len(types))
+	if len(types) != 20 {
+		t.Errorf("%d types of message were tried, want all 20", len(types))
 	}
 }
 

@@ -51,6 +51,7 @@ type Machine struct {
 	accept  acceptance
 	serve   serving
 	tell    telling
+	key     keying
 }
 
 // New returns a machine that waits for [Started].
@@ -217,6 +218,8 @@ func (m *Machine) receiveOpen(msg wire.Message) bool {
 		m.hearCredit(msg)
 	case *wire.Receipt:
 		m.hearReceipt(msg)
+	case *wire.Key:
+		m.hearKey(msg)
 	default:
 		return false
 	}
@@ -247,6 +250,7 @@ func (m *Machine) fired(t Timer) {
 		m.compare.lingered = true
 	case TimerRetry:
 		m.fetchAgain()
+		m.storeKey()
 	}
 }
 
@@ -265,6 +269,9 @@ func (m *Machine) changed(c Change) {
 	}
 	if c.Receipt != nil {
 		m.tellReceipt(c.Receipt)
+	}
+	if c.Key {
+		m.tellKey()
 	}
 }
 
@@ -346,6 +353,8 @@ func costOf(msg wire.Message) int {
 	case *wire.Have:
 		return small + len(msg.Rows)*small
 	case *wire.Receipt:
+		return small + len(msg.Encoded)
+	case *wire.Key:
 		return small + len(msg.Encoded)
 	}
 	return small

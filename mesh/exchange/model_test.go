@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -40,11 +41,12 @@ type world struct {
 	authors     []identity.AuthorKey
 	certs       []identity.Certificate
 	rosters     []*roster.Roster // by epoch
+	random      *rand.ChaCha8    // for zone keys
 	signed      map[identity.LogID]map[uint64]identity.Hash
 }
 
 func newWorld(t testing.TB, devices, listed int) *world {
-	w := &world{t: t, zone: identity.ZoneID{9}, signed: map[identity.LogID]map[uint64]identity.Hash{}}
+	w := &world{t: t, zone: identity.ZoneID{9}, signed: map[identity.LogID]map[uint64]identity.Hash{}, random: rand.NewChaCha8([32]byte{9})}
 	seed := func(role, n byte) []byte { return bytes.Repeat([]byte{role, n}, identity.SeedBytes/2) }
 	w.coordinator, _ = identity.DeviceKeyFromSeed(seed(1, 0))
 	r, err := roster.New(w.zone, "zone", w.coordinator.Public(), 1)
@@ -75,6 +77,15 @@ func (w *world) nextRoster(edit func(*roster.Roster) (*roster.Roster, error)) *r
 	r = r.Sign(w.coordinator, 1)
 	w.rosters = append(w.rosters, r)
 	return r
+}
+
+// key makes a zone key.
+func (w *world) key(number uint32) roster.ZoneKey {
+	k, err := roster.NewZoneKey(w.random, w.coordinator, w.zone, number)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return k
 }
 
 // log is one log as a replica holds it. It survives restarts.
@@ -110,6 +121,7 @@ type replica struct {
 	starts   int // of the process
 	roster   *roster.Roster
 	encoded  []byte
+	zoneKeys []roster.ZoneKey // the newest first
 	logs     map[identity.LogID]*log
 	watchers map[int]func(exchange.Change)
 	watched  int
@@ -148,6 +160,7 @@ func (m *replica) Certificate() identity.Certificate { return m.certs[m.n] }
 func (m *replica) StartID() identity.StartID         { return m.start }
 func (m *replica) Roster() *roster.Roster            { return m.roster }
 func (m *replica) RosterBytes() []byte               { return m.encoded }
+func (m *replica) Keys() []roster.ZoneKey            { return m.zoneKeys }
 
 func (m *replica) State() *records.State {
 	s := &records.State{Zone: m.zone, Epoch: m.roster.Epoch}
@@ -567,6 +580,41 @@ func (m *replica) AcceptRoster(_ context.Context, encoded []byte) error {
 func (m *replica) setRoster(r *roster.Roster) {
 	m.roster, m.encoded = r, r.Encode()
 	m.tell(exchange.Change{Roster: true})
+}
+
+func (m *replica) AcceptKey(_ context.Context, encoded []byte) error {
+	k, err := roster.DecodeZoneKey(encoded)
+	if err == nil {
+		err = k.Verify(m.world.coordinator.Public())
+	}
+	if err == nil && k.Zone != m.zone {
+		err = roster.ErrZone
+	}
+	if err != nil {
+		return err
+	}
+	for _, held := range m.zoneKeys {
+		if held.Number == k.Number && held != k {
+			return roster.ErrConflictingKey
+		}
+	}
+	if len(m.zoneKeys) > 0 && k.Number <= m.zoneKeys[0].Number {
+		return records.ErrStale
+	}
+	if m.full {
+		return records.ErrFull
+	}
+	m.zoneKeys = append([]roster.ZoneKey{k}, m.zoneKeys...)
+	m.tell(exchange.Change{Key: true})
+	return nil
+}
+
+// newest is the highest number of the keys held.
+func (m *replica) newest() uint32 {
+	if len(m.zoneKeys) == 0 {
+		return 0
+	}
+	return m.zoneKeys[0].Number
 }
 
 // issueReceipts is what the coordinator does.

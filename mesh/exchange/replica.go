@@ -33,6 +33,8 @@ type Local interface {
 	HeadsOf(identity.DeviceID) []records.Head
 	// Receipted is the counter up to which a log is known to be receipted.
 	Receipted(identity.LogID) uint64
+	// Keys are the zone keys held, the newest first. They must not be changed.
+	Keys() []roster.ZoneKey
 }
 
 // Replica is what a [Session] needs of records.Replica. The methods with a
@@ -68,6 +70,7 @@ type Replica interface {
 
 	AcceptRoster(ctx context.Context, encoded []byte) error
 	AcceptReceipt(ctx context.Context, encoded []byte) error
+	AcceptKey(ctx context.Context, encoded []byte) error
 	// Receipts returns encoded receipts over heads of the logs named, each
 	// beyond the counter given with it.
 	Receipts(ctx context.Context, beyond []Mark) ([][]byte, error)

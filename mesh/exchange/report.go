@@ -62,6 +62,9 @@ const (
 	AlarmRoster
 	// AlarmFull: there is no room for what the peer has.
 	AlarmFull
+	// AlarmKey: the coordinator signed two zone keys with one number, or the
+	// key is of a format that this release cannot read.
+	AlarmKey
 )
 
 // String returns the kind in words.
@@ -77,6 +80,8 @@ func (k AlarmKind) String() string {
 		return "roster"
 	case AlarmFull:
 		return "no room"
+	case AlarmKey:
+		return "zone key"
 	}
 	return fmt.Sprintf("alarm %d", uint8(k))
 }
@@ -87,5 +92,5 @@ type Alarm struct {
 	Kind AlarmKind
 	Log  identity.LogID // AlarmForked
 	Head *records.Head  // AlarmBehind
-	Err  error          // AlarmForked, AlarmRoster, AlarmFull
+	Err  error          // AlarmForked, AlarmRoster, AlarmFull, AlarmKey
 }

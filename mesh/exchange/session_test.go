@@ -94,6 +94,12 @@ func (l locked) AcceptReceipt(ctx context.Context, b []byte) error {
 	return under(l, func() error { return l.replica.AcceptReceipt(ctx, b) })
 }
 
+func (l locked) AcceptKey(ctx context.Context, b []byte) error {
+	return under(l, func() error { return l.replica.AcceptKey(ctx, b) })
+}
+
+func (l locked) Keys() []roster.ZoneKey { return under(l, l.replica.Keys) }
+
 func (l locked) Receipts(ctx context.Context, beyond []exchange.Mark) ([][]byte, error) {
 	return under2(l, func() ([][]byte, error) { return l.replica.Receipts(ctx, beyond) })
 }

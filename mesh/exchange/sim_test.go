@@ -28,7 +28,8 @@ var (
 )
 
 // sim is a zone of models joined by machines, in virtual time. Everything that
-// happens is decided by its seed.
+// happens is decided by its seed. The last of its nodes writes nothing and may
+// be removed from the zone; the one before it is admitted at some time.
 type sim struct {
 	t       testing.TB
 	rng     *rand.Rand
@@ -38,7 +39,11 @@ type sim struct {
 	agenda  agenda
 	seq     int
 	nodes   []*replica
-	life    []int // of each node: what was begun in a former life never happens
+	stay    []*replica // all but the last
+	removed uint32     // number of the zone key that the last node must not get; 0: it is a member
+	keyed   uint32     // number of the newest zone key
+	keying  bool       // it has no roster yet
+	life    []int      // of each node: what was begun in a former life never happens
 	links   map[[2]int]*simLink
 	faults  bool
 	frames  int // that were sent
@@ -92,13 +97,17 @@ func newSim(t testing.TB, seed uint64, codec *wire.Codec) *sim {
 	limits := exchange.NewLimits(0)
 	s.worker = func(r exchange.Replica) exchange.Worker { return exchange.NewWorker(r, codec, limits) }
 	n := 3 + s.rng.IntN(3)
-	s.world = newWorld(t, n, n-1) // the last one is admitted later
-	s.life = make([]int, n)
-	for i := range n {
-		node := newReplica(s.world, i, s.world.rosters[0])
+	s.world = newWorld(t, n+1, n-1)
+	first := s.world.nextRoster(func(r *roster.Roster) (*roster.Roster, error) {
+		return r.AddDevice(s.world.keys[n].Public(), "leaver", roster.RolePlain, 1)
+	})
+	s.life = make([]int, n+1)
+	for i := range n + 1 {
+		node := newReplica(s.world, i, first)
 		node.partial = func() bool { return s.rng.IntN(2) == 0 }
 		s.nodes = append(s.nodes, node)
 	}
+	s.stay = s.nodes[:n]
 	return s
 }
 
@@ -265,6 +274,9 @@ func (e *simEnd) send(effect exchange.Send) {
 	other := e.link.ends[1-e.side]
 	e.arrives = max(e.arrives, s.now+time.Millisecond+s.within(20*time.Millisecond))
 	s.after(s.within(time.Millisecond), func() { e.step(exchange.Written{Cost: effect.Cost}) })
+	if msg, ok := effect.Message.(*wire.Key); ok {
+		e.mayTell(msg)
+	}
 	e.busy++
 	s.after(e.arrives-s.now, func() {
 		e.busy--
@@ -278,6 +290,25 @@ func (e *simEnd) send(effect exchange.Send) {
 		s.trace("%d → %d %T", e.node, other.node, m)
 		other.step(exchange.Received{Message: m})
 	})
+}
+
+// mayTell checks that a zone key goes to whom it may.
+func (e *simEnd) mayTell(msg *wire.Key) {
+	s := e.sim
+	node, peer := s.nodes[e.node], e.link.ends[1-e.side].node
+	k, err := roster.DecodeZoneKey(msg.Encoded)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.seen["zone key passed on"]++
+	switch {
+	case exchange.Judge(node.roster, s.world.keys[peer].Public(), 1) != exchange.Member:
+		s.t.Fatalf("%d gives %v to %d, which its roster does not list", e.node, k, peer)
+	case k.Number > node.roster.KeyNumber:
+		s.t.Fatalf("%d gives %v to %d before its roster names it", e.node, k, peer)
+	case s.removed > 0 && k.Number >= s.removed && peer == len(s.stay):
+		s.t.Fatalf("%d gives %v to a device that was removed", e.node, k)
+	}
 }
 
 // operate carries out an operation some time later; its outcome takes time to
@@ -346,9 +377,9 @@ func (s *sim) write(n int) {
 // trouble is one random thing that happens to the zone.
 func (s *sim) trouble(codec *wire.Codec) {
 	n := s.rng.IntN(len(s.nodes))
-	switch s.rng.IntN(12) {
+	switch s.rng.IntN(13) {
 	case 0, 1, 2, 3, 4:
-		s.write(n)
+		s.write(s.rng.IntN(len(s.stay)))
 	case 5, 6, 7, 8:
 		s.connect(n, s.rng.IntN(len(s.nodes)), codec, s.rng.IntN(4) == 0)
 	case 9:
@@ -366,13 +397,46 @@ func (s *sim) trouble(codec *wire.Codec) {
 			full.full = true
 			s.after(s.within(5*time.Second), func() { full.full = false })
 		}
+	case 12:
+		s.nextKey(s.rng.IntN(3) == 0)
 	}
+}
+
+// nextKey has the coordinator make another zone key, to remove the last node if
+// that is wanted. The key is stored some time before the roster that names it.
+func (s *sim) nextKey(remove bool) {
+	if s.nodes[0].full || s.keying {
+		return // without room there is none, and one comes after the other
+	}
+	s.keying = true
+	if remove = remove && s.removed == 0; remove {
+		s.removed = s.keyed + 1
+	}
+	s.keyed++
+	number := s.keyed
+	s.trace("zone key %d, remove %t", number, remove)
+	if err := s.nodes[0].AcceptKey(context.Background(), s.world.key(number).Encode()); err != nil {
+		s.t.Fatal(err)
+	}
+	s.after(s.within(50*time.Millisecond), func() {
+		s.keying = false
+		s.nodes[0].setRoster(s.world.nextRoster(func(r *roster.Roster) (*roster.Roster, error) {
+			if remove {
+				s.seen["device removed during the run"]++
+				var err error
+				if r, err = r.Revoke(s.world.keys[len(s.stay)].Public().ID()); err != nil {
+					return nil, err
+				}
+			}
+			return r.RaiseKeyNumber(number)
+		}))
+	})
 }
 
 // admitLast has the coordinator admit the last device, which learns of it
 // first.
 func (s *sim) admitLast() {
-	last := len(s.nodes) - 1
+	last := len(s.stay) - 1
 	key := s.world.keys[last].Public()
 	if _, listed := s.world.rosters[len(s.world.rosters)-1].Device(key.ID()); listed {
 		return
@@ -391,7 +455,7 @@ func (s *sim) heal(codec *wire.Codec) {
 		n.full = false
 	}
 	s.admitLast()
-	order := s.rng.Perm(len(s.nodes))
+	order := s.rng.Perm(len(s.stay))
 	for i := 1; i < len(order); i++ {
 		for key, l := range s.links {
 			if key == [2]int{min(order[i-1], order[i]), max(order[i-1], order[i])} && l.alive {
@@ -403,13 +467,26 @@ func (s *sim) heal(codec *wire.Codec) {
 }
 
 func (s *sim) equal() bool {
-	first := s.nodes[0].State()
-	for _, n := range s.nodes[1:] {
+	first := s.stay[0].State()
+	for _, n := range s.stay[1:] {
 		if n.State().Fingerprint != first.Fingerprint {
 			return false
 		}
 	}
 	return true
+}
+
+// checkKeys checks that every member has the newest zone key, and that who was
+// removed has not.
+func (s *sim) checkKeys() {
+	for _, n := range s.stay {
+		if n.newest() != s.keyed {
+			s.t.Fatalf("device %d has zone key %d, the newest is %d", n.n, n.newest(), s.keyed)
+		}
+	}
+	if leaver := s.nodes[len(s.stay)]; s.removed > 0 && leaver.newest() >= s.removed {
+		s.t.Fatalf("the device that was removed has zone key %d", leaver.newest())
+	}
 }
 
 func (s *sim) reconnect(codec *wire.Codec, order []int) {
@@ -421,8 +498,9 @@ func (s *sim) reconnect(codec *wire.Codec, order []int) {
 // simulate runs one seed.
 func simulate(t testing.TB, seed uint64, codec *wire.Codec) map[string]int {
 	s := newSim(t, seed, codec)
+	s.nextKey(false)
 	for range 3 + s.rng.IntN(6) {
-		s.write(s.rng.IntN(len(s.nodes)))
+		s.write(s.rng.IntN(len(s.stay)))
 	}
 	s.faults = true
 	const storm = 4 * time.Second
@@ -434,7 +512,7 @@ func simulate(t testing.TB, seed uint64, codec *wire.Codec) map[string]int {
 	// Whatever happened: after healing, all hold the same within bounded time,
 	// though links that were refused have to be made again.
 	s.heal(codec)
-	order := s.rng.Perm(len(s.nodes))
+	order := s.rng.Perm(len(s.stay))
 	for range 10 {
 		s.reconnect(codec, order)
 		s.run(s.now + 30*time.Second)
@@ -445,6 +523,7 @@ func simulate(t testing.TB, seed uint64, codec *wire.Codec) map[string]int {
 		}
 		t.Fatal("not equal 5 minutes after healing")
 	}
+	s.checkKeys()
 	for id, l := range s.nodes[0].logs {
 		if author := s.nodes[slices.IndexFunc(s.world.certs, func(c identity.Certificate) bool { return c == l.cert })]; author.logs[id].head.Counter != l.head.Counter {
 			t.Fatal("an acknowledged write is lost")
@@ -473,6 +552,10 @@ func simulate(t testing.TB, seed uint64, codec *wire.Codec) map[string]int {
 	if !s.equal() {
 		t.Fatal("a commit was not passed on within a second")
 	}
+	// So is a key, with the roster that names it.
+	s.nextKey(s.rng.IntN(2) == 0)
+	s.run(s.now + time.Second)
+	s.checkKeys()
 	return s.seen
 }
 
@@ -520,6 +603,7 @@ func TestSimulator(t *testing.T) {
 		"cut within a staged transfer", "crash", "crash between storing and knowing",
 		"push", "push ignored", "segment taken", "list of which only some is held",
 		"mismatch asked for again", "device admitted during the run",
+		"device removed during the run", "zone key passed on", "end: revoked",
 		"end: done", "end: unknown", "alarm: no room",
 	} {
 		if total[name] == 0 && !t.Failed() {

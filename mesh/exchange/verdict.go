@@ -14,19 +14,20 @@ import (
 type verdict uint8
 
 const (
-	fine       verdict = iota // no error, or harmless: everything is held already
-	again                     // what was held has moved: compare anew
-	fromStart                 // ask with all starts
-	mismatch                  // does not give what the author signed
-	invalid                   // no honest peer sends that
-	forked                    // two continuations
-	unadmitted                // the roster does not admit the author
-	full                      // no room
-	gone                      // not held here (reading)
-	moved                     // the head has changed (reading)
-	large                     // not a small difference (reading)
-	cancelled                 // the session is ending
-	failed                    // this side has a fault
+	fine        verdict = iota // no error, or harmless: everything is held already
+	again                      // what was held has moved: compare anew
+	fromStart                  // ask with all starts
+	mismatch                   // does not give what the author signed
+	invalid                    // no honest peer sends that
+	forked                     // two continuations
+	unadmitted                 // the roster does not admit the author
+	full                       // no room
+	gone                       // not held here (reading)
+	moved                      // the head has changed (reading)
+	large                      // not a small difference (reading)
+	conflicting                // signed by the coordinator, but another is at hand
+	cancelled                  // the session is ending
+	failed                     // this side has a fault
 )
 
 // judgeError is the one place where errors of operations are told apart.
@@ -45,6 +46,7 @@ func judgeError(err error) verdict {
 		{records.ErrUnknownBranch, gone},
 		{records.ErrMoved, moved},
 		{records.ErrLarge, large},
+		{roster.ErrConflictingKey, conflicting},
 		{context.Canceled, cancelled},
 		{records.ErrClosed, cancelled},
 
@@ -58,6 +60,7 @@ func judgeError(err error) verdict {
 		{records.ErrReceipt, invalid},
 		{identity.ErrCertificate, invalid},
 		{roster.ErrRoster, invalid},
+		{roster.ErrZoneKey, invalid},
 		{roster.ErrCoordinator, invalid},
 		{roster.ErrZone, invalid},
 	} {

@@ -55,6 +55,9 @@ func (w *worker) do(ctx context.Context, e Effect) (d Done, ok bool) {
 	case AcceptReceipt:
 		d.ID = e.ID
 		d.Err = w.replica.AcceptReceipt(ctx, e.Encoded)
+	case AcceptKey:
+		d.ID = e.ID
+		d.Err = w.replica.AcceptKey(ctx, e.Encoded)
 	default:
 		return d, false
 	}
