@@ -43,7 +43,8 @@ func (z *zone) editLocked(ctx context.Context, change func(*roster.Roster) (*ros
 	return nil
 }
 
-// settle brings storage and replica to one roster.
+// settle brings storage and replica to one roster, and sees to it that this
+// names the newest zone key.
 func (z *zone) settle(ctx context.Context) error {
 	z.authority.Lock()
 	defer z.authority.Unlock()
@@ -51,6 +52,14 @@ func (z *zone) settle(ctx context.Context) error {
 }
 
 func (z *zone) settleLocked(ctx context.Context) error {
+	if err := z.settleRoster(ctx); err != nil {
+		return err
+	}
+	return z.settleKey(ctx)
+}
+
+// settleRoster is a part of settle; the authority is held.
+func (z *zone) settleRoster(ctx context.Context) error {
 	held, known := z.replica.Roster(), z.current
 	switch {
 	case held.Epoch.Compare(z.current.Epoch) < 0:
@@ -73,10 +82,13 @@ func (z *zone) settleLocked(ctx context.Context) error {
 	}
 	err := z.editLocked(ctx, func(r *roster.Roster) (*roster.Roster, error) {
 		next, err := r.NewLife(r.Epoch)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			next, err = z.regain(next, known)
 		}
-		return z.regain(next, known)
+		if err == nil {
+			next, err = z.rekey(ctx, next, known.KeyNumber, keysOfALife)
+		}
+		return next, err
 	})
 	if err == nil {
 		z.conflict.Store(false)
@@ -107,6 +119,7 @@ func (z *zone) regain(r, other *roster.Roster) (*roster.Roster, error) {
 }
 
 // revoke removes a device from r and ends its logs with what is held of them.
+// Whoever makes a roster of that makes a zone key too.
 // The authority is held.
 func (z *zone) revoke(r *roster.Roster, device identity.DeviceID) (*roster.Roster, error) {
 	closures, authors := z.closures(device)

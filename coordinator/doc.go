@@ -19,6 +19,15 @@
 // that its storage does not know of means that the storage came from a backup:
 // the coordinator begins a new life above it, by itself.
 //
+// # Zone keys
+//
+// A zone has a key from the beginning, and another one with every device that is
+// removed, and with every life. It is made here, stored by the zone's replica,
+// and then named by a roster; the sessions of members carry it, and do so only
+// once the roster that names it is theirs as well. A key that no roster names,
+// because of a crash or because a device brought it to a coordinator that was
+// restored, is followed by another.
+//
 // # Joining
 //
 // An invitation is known here by the hash of its secret only, holds for seven

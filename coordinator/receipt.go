@@ -48,7 +48,8 @@ func (r *receipts) take() map[records.BranchRef]struct{} {
 func (z *zone) due() bool {
 	z.receipts.mu.Lock()
 	defer z.receipts.mu.Unlock()
-	return len(z.receipts.due) > 0 || z.conflict.Load() || z.unsettled.Load() || z.behind.Load() != nil
+	return len(z.receipts.due) > 0 || z.conflict.Load() || z.unsettled.Load() || z.behind.Load() != nil ||
+		z.keyNumber() != z.replica.Roster().KeyNumber
 }
 
 // findUnreceipted notes every head that is held and has no receipt of the

@@ -97,7 +97,7 @@ func (z *zone) changed(change exchange.Change) {
 	switch {
 	case change.Commit != nil:
 		z.receipts.add(change.Commit.Ref)
-	case change.Roster: // perhaps one that a device brought
+	case change.Roster, change.Key: // perhaps one that a device brought
 	default:
 		return
 	}

@@ -71,7 +71,8 @@ func (c *Coordinator) Orgs(ctx context.Context) (list []Org, err error) {
 	return list, err
 }
 
-// CreateZone creates a zone of an organisation, without devices.
+// CreateZone creates a zone of an organisation, without devices, with its first
+// zone key.
 func (c *Coordinator) CreateZone(ctx context.Context, org OrgID, name string) (Zone, error) {
 	z := Zone{Org: org, Name: name, Created: c.cfg.Now()}
 	err := c.call(func() (err error) {
@@ -85,13 +86,20 @@ func (c *Coordinator) CreateZone(ctx context.Context, org OrgID, name string) (Z
 		if err != nil {
 			return err
 		}
+		key, err := roster.NewZoneKey(c.random, c.cfg.Key, z.ID, 1)
+		if err != nil {
+			return err
+		}
+		if first, err = first.RaiseKeyNumber(key.Number); err != nil {
+			return err
+		}
 		encoded := first.Sign(c.cfg.Key, z.Created.UnixMilli()).Encode()
 		return c.cfg.Storage.CreateZone(ctx, z, encoded, func(store records.Store) error {
 			founded, err := records.Found(ctx, c.replicaConfig(store), records.Founding{Zone: z.ID, Coordinator: c.public, Roster: encoded})
 			if err != nil {
 				return err
 			}
-			return founded.Close()
+			return errors.Join(founded.AcceptKey(ctx, key.Encode()), founded.Close())
 		})
 	})
 	if err != nil {
@@ -142,10 +150,17 @@ func (c *Coordinator) Devices(ctx context.Context, id identity.ZoneID) (list []D
 }
 
 // Revoke removes a device from a zone. Its logs end with what the coordinator
-// holds of them; what it writes from now on counts for nothing.
+// holds of them; what it writes from now on counts for nothing. The other devices
+// get another zone key.
 func (c *Coordinator) Revoke(ctx context.Context, id identity.ZoneID, device identity.DeviceID) error {
 	err := c.callZone(ctx, id, func(z *zone) error {
-		return z.edit(ctx, func(r *roster.Roster) (*roster.Roster, error) { return z.revoke(r, device) })
+		return z.edit(ctx, func(r *roster.Roster) (*roster.Roster, error) {
+			next, err := z.revoke(r, device)
+			if err != nil {
+				return nil, err
+			}
+			return z.rekey(ctx, next, 0, 1)
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("revoke device: %w", err)
@@ -154,13 +169,19 @@ func (c *Coordinator) Revoke(ctx context.Context, id identity.ZoneID, device ide
 }
 
 // Restored is for who has put a backup of the storage in its place: every zone
-// begins a new life, in which receipts are earned again and no epoch is used
-// that may have been used before.
+// begins a new life, in which receipts are earned again and no epoch and no
+// number of a zone key is used that may have been used before.
 func (c *Coordinator) Restored(ctx context.Context) error {
 	zones, err := c.Zones(ctx)
 	for _, z := range zones {
 		err = errors.Join(err, c.callZone(ctx, z.ID, func(z *zone) error {
-			return z.edit(ctx, func(r *roster.Roster) (*roster.Roster, error) { return r.NewLife(r.Epoch) })
+			return z.edit(ctx, func(r *roster.Roster) (*roster.Roster, error) {
+				next, err := r.NewLife(r.Epoch)
+				if err != nil {
+					return nil, err
+				}
+				return z.rekey(ctx, next, 0, keysOfALife)
+			})
 		}))
 	}
 	if err != nil {
