@@ -19,6 +19,7 @@ build:
 test: vet
 	@$(if $(RACE),,echo "left out: the race detector, because there is no C compiler ($$($(GO) env CC))")
 	@CGO_ENABLED=$(if $(RACE),1,0) $(GO) run .ci/report/main.go $(RACE) ./...
+	@$(if $(RACE),$(GO) run .ci/report/main.go -run TestSimulator ./mesh/exchange)
 
 vet:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt these files"; exit 1; }

@@ -52,11 +52,11 @@ type peerReport struct {
 const uplinkStopped = "stopped"
 
 type uplinkReport struct {
-	State  string     `json:"state"`           // connected, connecting, offline, refused, stopped
-	Words  string     `json:"words,omitempty"` // what the state means, and what to do
-	LastOK *time.Time `json:"last_ok"`         // when the coordinator was last connected; null: never
+	State  string     `json:"state"`   // connected, connecting, offline, refused, stopped
+	LastOK *time.Time `json:"last_ok"` // when the coordinator was last connected; null: never
 	// NotYetSafe is how many counters, of all logs held, no receipt covers.
 	NotYetSafe uint64 `json:"not_yet_safe"`
+	Words      string `json:"words,omitempty"` // what the state means, and what to do
 }
 
 func (d *device) status(context.Context) (statusReport, error) {

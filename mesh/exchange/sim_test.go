@@ -569,7 +569,7 @@ func TestSimulator(t *testing.T) {
 		return
 	}
 	seeds := *simSeeds
-	if testing.Short() {
+	if testing.Short() || raceDetector {
 		seeds = min(seeds, 200)
 	}
 	var mu sync.Mutex
