@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"runtime"
 
+	"github.com/classmesh/classmesh/discovery"
 	"github.com/classmesh/classmesh/mesh/exchange"
 	"github.com/classmesh/classmesh/mesh/link"
 	"github.com/classmesh/classmesh/mesh/wire"
@@ -30,6 +31,13 @@ type Config struct {
 	// Listener, if not nil, is where peers of the zone call. Run accepts from
 	// it; whoever made it runs and closes it.
 	Listener *link.Listener
+	// Book, if not nil, knows where peers of the zone may be: Run calls them,
+	// and decides to whom there are links. Whoever made it runs it.
+	Book *discovery.Book
+	// HasUplink says whether a peer says of itself that it reaches the
+	// coordinator: a hint, such as membership carries. It must not wait. Nil:
+	// nobody does.
+	HasUplink func(identity.DeviceID) bool
 	// MaxPeers is how many sessions there may be at a time: 64 if 0.
 	MaxPeers int
 
@@ -124,6 +132,9 @@ func (cfg *Config) complete() error {
 	}
 	if cfg.Behind == nil {
 		cfg.Behind = func(context.Context, records.Head) error { return nil }
+	}
+	if cfg.HasUplink == nil {
+		cfg.HasUplink = func(identity.DeviceID) bool { return false }
 	}
 	if cfg.Dial == nil {
 		cfg.Dial = func(ctx context.Context, d link.DialConfig) (Conn, error) {

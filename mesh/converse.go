@@ -2,10 +2,15 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
+	"time"
 
+	"github.com/classmesh/classmesh/discovery"
 	"github.com/classmesh/classmesh/mesh/exchange"
+	"github.com/classmesh/classmesh/mesh/link"
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
@@ -16,12 +21,14 @@ import (
 const maxAlarms = wire.MaxHeld + 32
 
 // converse runs a session over a connection until it ends, and closes the
-// connection. began, if not nil, is called with the link when it has a session.
-func (n *Node) converse(ctx context.Context, conn Conn, once bool, began func(*peerLink)) (exchange.Report, error) {
+// connection. at is the address that was dialled on the LAN, if it was. began,
+// if not nil, is called with the link when it has a session.
+func (n *Node) converse(ctx context.Context, conn Conn, at discovery.Address, once bool, began func(*peerLink)) (exchange.Report, error) {
 	sessionCtx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	watched := watch(conn, n.cfg.Clock)
 	l := &peerLink{
-		peer: conn.Peer().ID(), conn: conn, since: n.cfg.Clock.Now(), stop: stop,
+		peer: conn.Peer().ID(), conn: watched, address: at, since: n.cfg.Clock.Now(), stop: stop,
 		stranger: !n.admission(conn.Peer()).Admits(),
 	}
 	log := n.cfg.Logger.With("peer", l.peer.Short(), "transport", conn.Transport())
@@ -32,7 +39,7 @@ func (n *Node) converse(ctx context.Context, conn Conn, once bool, began func(*p
 			Software: n.cfg.Software, Timing: n.cfg.Timing,
 			OneShot: once, Satisfied: n.receipted,
 		},
-		Replica: n.cfg.Replica, Stream: conn, Limits: n.cfg.Limits, Clock: n.cfg.Clock,
+		Replica: n.cfg.Replica, Stream: watched, Limits: n.cfg.Limits, Clock: n.cfg.Clock,
 		Alarm: func(a exchange.Alarm) {
 			select {
 			case alarms <- a:
@@ -59,7 +66,36 @@ func (n *Node) converse(ctx context.Context, conn Conn, once bool, began func(*p
 	close(alarms)
 	heeding.Wait()
 	n.logEnd(l, log)
+	if c, ok := errors.AsType[*link.CloseError](watched.end); ok && c.Remote && c.Code == link.CodeBusy {
+		err = errBusy
+	}
 	return session.Report(), err
+}
+
+// watchedConn remembers what a session cannot tell.
+type watchedConn struct {
+	Conn
+	clock exchange.Clock
+	heard atomic.Pointer[time.Time] // when something was last read
+	end   error                     // of the last Read, once the session is over
+}
+
+func watch(conn Conn, clock exchange.Clock) *watchedConn {
+	w := &watchedConn{Conn: conn, clock: clock}
+	now := clock.Now()
+	w.heard.Store(&now)
+	return w
+}
+
+func (w *watchedConn) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if err != nil {
+		w.end = err
+	} else {
+		now := w.clock.Now()
+		w.heard.Store(&now)
+	}
+	return n, err
 }
 
 // admission is what the roster says of a peer. The time of day is not asked:

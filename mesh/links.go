@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/classmesh/classmesh/discovery"
 	"github.com/classmesh/classmesh/mesh/exchange"
 	"github.com/classmesh/classmesh/mesh/link"
 	"github.com/classmesh/classmesh/mesh/wire"
@@ -15,12 +16,16 @@ import (
 // peerLink is a connection with its session.
 type peerLink struct {
 	peer     identity.DeviceID
-	conn     Conn
+	conn     *watchedConn
 	since    time.Time
+	address  discovery.Address       // that was dialled, on the LAN
 	stranger bool                    // not a member when it came
 	stop     context.CancelCauseFunc // ends the session
 	session  *exchange.Session
 }
+
+// heard returns when the peer last said something.
+func (l *peerLink) heard() time.Time { return *l.conn.heard.Load() }
 
 // accepted reports whether both sides have found that they belong together:
 // who does not accept this device does not say Hello to it.
@@ -98,6 +103,22 @@ func (s *links) remove(l *peerLink) {
 	s.running--
 	if l.stranger {
 		s.strangers--
+	}
+}
+
+// has reports whether there is a connection to a device.
+func (s *links) has(d identity.DeviceID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current[d] != nil
+}
+
+// end ends the connection to a device, if there is one.
+func (s *links) end(d identity.DeviceID, why *exchange.EndError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.current[d]; l != nil {
+		l.stop(why)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/classmesh/classmesh/mesh/exchange"
 	"github.com/classmesh/classmesh/mesh/link"
+	"github.com/classmesh/classmesh/records/identity"
 )
 
 // Node is a device at work with others. Its methods may be called concurrently.
@@ -18,6 +19,7 @@ type Node struct {
 	cfg    Config
 	links  *links
 	alarms *alarmLog
+	lan    *lan          // nil without an address book
 	pokes  chan struct{} // has a token when somebody wants an attempt now
 
 	mu     sync.Mutex
@@ -35,6 +37,9 @@ func New(cfg Config) (*Node, error) {
 		alarms: newAlarmLog(cfg.Clock),
 		pokes:  make(chan struct{}, 1),
 	}
+	if cfg.Book != nil {
+		n.lan = newLAN(n)
+	}
 	n.uplink = uplinkState{state: Connecting, words: connectingWords, since: cfg.Clock.Now()}
 	if len(cfg.Uplink.Addresses) == 0 {
 		n.uplink.state = Offline
@@ -51,6 +56,9 @@ func (n *Node) Run(ctx context.Context) error {
 	var group errgroup.Group
 	if len(n.cfg.Uplink.Addresses) > 0 {
 		group.Go(func() error { n.runUplink(ctx); return nil })
+	}
+	if n.lan != nil {
+		group.Go(func() error { n.lan.run(ctx); return nil })
 	}
 	if n.cfg.Listener != nil {
 		group.Go(func() error { return n.accept(ctx, &group) })
@@ -84,9 +92,34 @@ func (n *Node) accept(ctx context.Context, group *errgroup.Group) error {
 // ended in good order, otherwise an [*exchange.EndError], or says why the
 // connection got no session: there are too many, or another one to the same
 // device is kept.
-func (n *Node) Serve(ctx context.Context, conn Conn) error {
-	_, err := n.converse(ctx, conn, false, nil)
+func (n *Node) Serve(ctx context.Context, conn Conn) (err error) {
+	session := func() (r exchange.Report, _ error) {
+		r, err = n.converse(ctx, conn, "", false, func(*peerLink) {
+			if n.lan != nil {
+				n.lan.look()
+			}
+		})
+		return r, err
+	}
+	switch {
+	case n.lan == nil:
+		session()
+	case !n.lan.admits(conn.Peer()):
+		err = errBusy
+		turnAway(conn, n.cfg.Clock, err)
+	default:
+		n.lan.talk(session, conn.Peer().ID())
+	}
 	return err
+}
+
+// self is this device.
+func (n *Node) self() identity.DeviceID { return n.cfg.Identity.Public().ID() }
+
+// isCoordinator reports whether a device is the coordinator, which is not a
+// peer on the LAN.
+func (n *Node) isCoordinator(d identity.DeviceID) bool {
+	return d == n.cfg.Replica.Roster().Coordinator.ID()
 }
 
 // Poke asks for an attempt to reach the coordinator now instead of after the
@@ -115,7 +148,7 @@ const receiptWait = 10 * time.Second
 // there was no connection, how the session ended, or that it was
 // [ErrIncomplete].
 func Sync(ctx context.Context, cfg Config) (exchange.Report, error) {
-	cfg.Listener = nil
+	cfg.Listener, cfg.Book = nil, nil
 	if cfg.Timing.Linger == 0 {
 		cfg.Timing.Linger = receiptWait
 	}
@@ -131,7 +164,7 @@ func Sync(ctx context.Context, cfg Config) (exchange.Report, error) {
 	if err != nil {
 		return exchange.Report{}, fmt.Errorf("sync: %w", err)
 	}
-	r, err := n.converse(ctx, conn, true, nil)
+	r, err := n.converse(ctx, conn, "", true, nil)
 	switch {
 	case err != nil:
 		return r, fmt.Errorf("sync: %w", err)

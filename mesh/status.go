@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/classmesh/classmesh/discovery"
 	"github.com/classmesh/classmesh/mesh/exchange"
 	"github.com/classmesh/classmesh/mesh/link"
 	"github.com/classmesh/classmesh/records/identity"
@@ -24,7 +25,9 @@ const (
 // Status is how a node stands with the others.
 type Status struct {
 	Uplink UplinkStatus
-	Peers  []Peer // ascending by device; without the coordinator
+	// Peers are the devices of the zone that are connected, and those that the
+	// address book knows of; ascending by device, without the coordinator.
+	Peers []Peer
 }
 
 // UplinkStatus is how a node stands with the coordinator.
@@ -44,15 +47,35 @@ type UplinkStatus struct {
 	Session exchange.Report
 }
 
-// Peer is a device of the zone that is connected.
+// PeerState is how a node stands with a peer.
+type PeerState string
+
+// The states of a peer.
+const (
+	PeerConnected  PeerState = "connected"   // a session is open
+	PeerConnecting PeerState = "connecting"  // it is being dialled
+	PeerKnown      PeerState = "known"       // an address is known; no link to it is needed, or soon
+	PeerAway       PeerState = "unreachable" // it did not answer where it was
+)
+
+// Peer is a device of the zone.
 type Peer struct {
-	Device    identity.DeviceID
-	Name      string // from the roster
-	Address   string
+	Device identity.DeviceID
+	Name   string // from the roster
+	State  PeerState
+	// Address is that of the connection, or where it would be dialled first.
+	Address string
+	// Via is how that address came to be known; nil if the peer has called, and
+	// nothing else is known of it.
+	Via []discovery.Source
+
+	// The rest is zero unless it is connected.
 	Transport link.Transport
 	Dialled   bool // by this side
 	Since     time.Time
-	Session   exchange.Report
+	// LastExchange is when the peer last said something in the session.
+	LastExchange time.Time
+	Session      exchange.Report
 }
 
 // uplinkState is what Status says while no session is open, and the link whose
@@ -82,23 +105,40 @@ func (n *Node) Status() Status {
 		}
 	}
 	s.Uplink.Equal = s.Uplink.Session.Equal
-	roster := n.cfg.Replica.Roster()
+	s.Peers = n.peers(u.link)
+	return s
+}
+
+// peers returns the devices of the zone that are connected or known.
+func (n *Node) peers(uplink *peerLink) []Peer {
+	peers := map[identity.DeviceID]*Peer{}
+	if n.lan != nil {
+		peers = n.lan.peers()
+	}
 	for _, l := range n.links.all() {
 		r := l.session.Report()
-		if l == u.link || !accepted(r) || r.Over {
+		if l == uplink || !accepted(r) || r.Over {
 			continue
 		}
-		p := Peer{
-			Device: l.peer, Address: l.conn.RemoteAddr().String(), Transport: l.conn.Transport(),
-			Dialled: l.conn.Dialled(), Since: l.since, Session: r,
+		p := &Peer{
+			Device: l.peer, State: PeerConnected, Address: l.conn.RemoteAddr().String(), Transport: l.conn.Transport(),
+			Dialled: l.conn.Dialled(), Since: l.since, LastExchange: l.heard(), Session: r,
 		}
-		if d, ok := roster.Device(l.peer); ok {
+		if known := peers[l.peer]; known != nil {
+			p.Via = known.Via
+		}
+		peers[l.peer] = p
+	}
+	var list []Peer
+	roster := n.cfg.Replica.Roster()
+	for _, p := range peers {
+		if d, ok := roster.Device(p.Device); ok {
 			p.Name = d.Name
 		}
-		s.Peers = append(s.Peers, p)
+		list = append(list, *p)
 	}
-	slices.SortFunc(s.Peers, func(a, b Peer) int { return a.Device.Compare(b.Device) })
-	return s
+	slices.SortFunc(list, func(a, b Peer) int { return a.Device.Compare(b.Device) })
+	return list
 }
 
 // uplinkBegan notes that there is a session with the coordinator, which may or

@@ -73,7 +73,7 @@ func (n *Node) attempt(ctx context.Context) (steady bool, err error) {
 	var lasted atomic.Bool
 	stop := n.cfg.Clock.AfterFunc(steadyAfter, func() { lasted.Store(true) })
 	defer stop()
-	r, err := n.converse(ctx, conn, false, n.uplinkBegan)
+	r, err := n.converse(ctx, conn, "", false, n.uplinkBegan)
 	if accepted(r) {
 		n.uplinkWas()
 		select {
