@@ -35,7 +35,7 @@
 //	0  format, 1
 //	1  port at which the device can be called (2)
 //	3  random part of its start (8)
-//	11 what later releases append
+//	11 what later releases append, up to 128 in all
 //
 // and a hint travels as
 //

@@ -43,7 +43,7 @@ func (n testNetwork) listenPacket(at netip.AddrPort) (net.PacketConn, error) {
 	return n.ListenPacket(at)
 }
 func (n testNetwork) listen(at netip.AddrPort) (net.Listener, error) { return n.Listen(at) }
-func (n testNetwork) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+func (n testNetwork) dial(ctx context.Context, _ netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	return n.Dial(ctx, to)
 }
 

@@ -63,6 +63,9 @@ const (
 	// maxJoins is how many are called each time, and joinsAtOnce at once.
 	maxJoins    = 16
 	joinsAtOnce = 8
+	// settled is when all others have this device where it is now: until then
+	// some may hold it to be where it was, and refuse its new address.
+	settled = 2 * time.Minute
 	// leaveTimeout bounds the goodbye.
 	leaveTimeout = time.Second
 
@@ -94,6 +97,7 @@ type life struct {
 	transport *transport
 	delegate  *delegate
 	crowded   bool // the ring holds too many old keys
+	began     time.Time
 }
 
 // New checks the configuration. Nothing happens before [Gossip.Run], nor
@@ -336,7 +340,7 @@ func (g *Gossip) begin(at netip.AddrPort) (*life, error) {
 		Call:   netip.AddrPortFrom(t.at.Addr(), g.cfg.Port),
 		Start:  g.cfg.Start,
 	}
-	l := &life{ring: ring, transport: t, delegate: newDelegate(own, g.events)}
+	l := &life{ring: ring, transport: t, delegate: newDelegate(own, g.events), began: time.Now()}
 
 	conf := memberlist.DefaultLANConfig()
 	conf.Name = own.name()
@@ -431,7 +435,8 @@ func (g *Gossip) joinAgain(ctx context.Context, l *life) {
 	}
 }
 
-// join calls some of those who are not there.
+// join calls some of those who are not there, and in the beginning also one who
+// is.
 func (g *Gossip) join(ctx context.Context, l *life) {
 	own := l.transport.at
 	there := map[netip.AddrPort]bool{netip.AddrPortFrom(own.Addr().WithZone(""), own.Port()): true}
@@ -439,6 +444,10 @@ func (g *Gossip) join(ctx context.Context, l *life) {
 		there[m.Gossip] = true
 	}
 	var missing []netip.AddrPort
+	if members := l.delegate.members(); len(members) > 0 && time.Since(l.began) < settled {
+		m := members[g.upTo(uint64(len(members)-1))]
+		missing = append(missing, m.Gossip)
+	}
 	for _, at := range g.cfg.Join() {
 		at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 		if ip := at.Addr(); ip.Is6() && ip.IsLinkLocalUnicast() {

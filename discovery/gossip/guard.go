@@ -28,10 +28,11 @@ const (
 // Bounds of what arrives.
 const (
 	maxPacketBytes = 2048
-	maxStreamBytes = 256 << 10
-	maxMembers     = 512
-	maxStateBytes  = 4096 // of a delegate's state, which this release leaves empty
-	maxDepth       = 4    // of values within values
+	maxStreamBytes = 512 << 10
+	maxMembers     = 512            // that are there
+	maxListed      = 2 * maxMembers // in one list, with those that were
+	maxStateBytes  = 4096           // of a delegate's state, which this release leaves empty
+	maxDepth       = 4              // of values within values
 )
 
 var errGuard = errors.New("not a message that devices send each other")
@@ -148,7 +149,7 @@ func checkPushPull(b []byte) error {
 		}
 		*value = int(number)
 	}
-	if members < 0 || members > maxMembers || state < 0 || state > maxStateBytes {
+	if members < 0 || members > maxListed || state < 0 || state > maxStateBytes {
 		return errGuard
 	}
 	rest := header

@@ -31,7 +31,7 @@ type Conflict struct {
 const (
 	metaFormat = 1
 	metaBytes  = 11
-	maxMeta    = 512
+	maxMeta    = 128 // memberlist takes 512; a list of all has to fit a stream
 )
 
 var errMember = errors.New("not a member as devices describe themselves")

@@ -29,7 +29,7 @@ const (
 type network interface {
 	listenPacket(netip.AddrPort) (net.PacketConn, error)
 	listen(netip.AddrPort) (net.Listener, error)
-	dial(context.Context, netip.AddrPort) (net.Conn, error)
+	dial(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error)
 }
 
 // system is the network of the machine.
@@ -43,8 +43,9 @@ func (system) listen(at netip.AddrPort) (net.Listener, error) {
 	return net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
 }
 
-func (system) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, "tcp", to.String())
+func (system) dial(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	return d.DialContext(ctx, "tcp", to.String())
 }
 
 // transport carries memberlist's packets and streams between the sockets of one
@@ -265,7 +266,7 @@ func (t *transport) DialAddressTimeout(a memberlist.Address, timeout time.Durati
 	}
 	ctx, cancel := context.WithTimeout(t.dials, min(timeout, dialTimeout))
 	defer cancel()
-	conn, err := t.net.dial(ctx, to)
+	conn, err := t.net.dial(ctx, t.at.Addr(), to)
 	if err != nil {
 		return nil, err
 	}
