@@ -258,7 +258,7 @@ func (s *Server) apiSync(_ http.ResponseWriter, v *visit) (any, error) {
 	answer := syncJSON{
 		Device: s.cfg.Replica.Device(), Name: s.cfg.Name, Zone: s.cfg.ZoneName(),
 		RosterEpoch: state.Epoch, Fingerprint: state.Fingerprint,
-		Safe: sync.safety() == safe, Words: sync.summary(s, v.lang),
+		Safe: sync.safety(s.cfg.Replica.Device()) == safe, Words: sync.summary(s, v.lang),
 		Uplink: uplinkJSON{State: sync.State, NotYetSafe: sync.NotYetSafe, Address: sync.Address, Transport: sync.Transport},
 		Logs:   append([]SyncLog{}, sync.Logs...), Peers: []peerJSON{},
 	}

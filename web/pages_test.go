@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -8,9 +9,11 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/classroom"
 	"github.com/classmesh/classmesh/records/storetest"
 	"github.com/classmesh/classmesh/web"
@@ -255,6 +258,32 @@ func TestSentAgain(t *testing.T) {
 
 // TestFullDisk: what could not be saved is not said to be, and can be sent
 // again.
+// unreadable is a store of which a part cannot be read.
+type unreadable struct {
+	records.Store
+	damaged atomic.Bool
+}
+
+func (s *unreadable) View(ctx context.Context, f func(records.Tx) error) error {
+	if s.damaged.Load() {
+		return fmt.Errorf("a page is not what it should be: %w", records.ErrDamaged)
+	}
+	return s.Store.View(ctx, f)
+}
+
+func TestDamagedStore(t *testing.T) {
+	store := &unreadable{Store: storetest.NewMemory()}
+	d := newDeviceIn(t, store)
+	b := d.signedIn("amina")
+	store.damaged.Store(true)
+	if got := code(b.json("GET", "/api/v1/progress", nil, 500)); got != "damaged" {
+		t.Error(got)
+	}
+	if a := b.get("/progress", 500); !strings.Contains(a.body, "disk may be failing") {
+		t.Errorf("the page says %s", a.body)
+	}
+}
+
 func TestFullDisk(t *testing.T) {
 	var mu sync.Mutex
 	full := false
@@ -340,6 +369,8 @@ func TestStatus(t *testing.T) {
 		level string
 		texts []string
 	}{
+		{web.Sync{State: web.StateConnected, Logs: []web.SyncLog{{Device: d.replica.Device(), Counter: 3, Receipt: 3, Trouble: "copied"}}}, "forked",
+			[]string{"a part of its work cannot be sent", "Needs attention"}},
 		{web.Sync{State: web.StateConnected}, "safe", []string{"Yes, everything is safe.", "All safe"}},
 		{web.Sync{State: web.StateOffline}, "safe", []string{"Yes, everything is safe.", "Not reachable"}},
 		{web.Sync{State: web.StateConnected, NotYetSafe: 1}, "sending", []string{"1 record is on its way"}},
@@ -348,7 +379,8 @@ func TestStatus(t *testing.T) {
 		{web.Sync{State: web.StateRefused, NotYetSafe: 3, Words: "revoked: ask the administrator"}, "refused", []string{"does not accept this device", "revoked: ask the administrator"}},
 		{web.Sync{State: web.StateNone, NotYetSafe: 3}, "alone", []string{"on this device only"}},
 	} {
-		c.sync.Logs = []web.SyncLog{{Device: d.replica.Device(), Counter: 9, Receipt: 4, Trouble: "copied"}, {Device: d.replica.Device(), Counter: 1, Receipt: 1}}
+		// The trouble of others is shown, and does not change what is safe here.
+		c.sync.Logs = append(c.sync.Logs, web.SyncLog{Counter: 9, Receipt: 4, Trouble: "copied"}, web.SyncLog{Device: d.replica.Device(), Counter: 1, Receipt: 1})
 		d.setSync(c.sync)
 		a := b.get("/status", 200)
 		for _, text := range append(c.texts, "verdict-panel "+c.level, "room 4", ">5<", "two versions of its work") {

@@ -87,6 +87,8 @@ func problemOf(err error) *problem {
 		return &problem{Status: http.StatusInsufficientStorage, Code: "disk_full"}
 	case errors.Is(err, records.ErrUncertain), errors.Is(err, records.ErrClosed):
 		return &problem{Status: http.StatusServiceUnavailable, Code: "not_saving"}
+	case errors.Is(err, records.ErrDamaged):
+		return &problem{Status: http.StatusInternalServerError, Code: "damaged"}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return errBusy
 	}

@@ -17,7 +17,7 @@ type syncSummary struct {
 
 // summary puts the state of the exchange into words.
 func (y *Sync) summary(s *Server, l *language) *syncSummary {
-	sum := &syncSummary{Level: y.safety()}
+	sum := &syncSummary{Level: y.safety(s.cfg.Replica.Device())}
 	for _, t := range []struct {
 		to   *string
 		what string

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"slices"
 	"time"
 
 	"github.com/classmesh/classmesh/records/identity"
@@ -65,14 +66,19 @@ const (
 	waiting safety = "waiting" // the coordinator cannot be reached
 	refused safety = "refused" // the coordinator refuses
 	alone   safety = "alone"   // there is no coordinator
+	forked  safety = "forked"  // a log of this device goes no further
 )
 
-func (s *Sync) safety() safety {
+// safety says how safe the work on device own is.
+func (s *Sync) safety(own identity.DeviceID) safety {
 	switch {
 	case s.State == StateNone:
 		return alone
 	case s.State == StateRefused:
 		return refused
+	case slices.ContainsFunc(s.Logs, func(l SyncLog) bool { return l.Device == own && l.Trouble != "" }):
+		// A receipt may be for the other version, so it says nothing here.
+		return forked
 	case s.NotYetSafe == 0:
 		return safe
 	case s.State == StateConnected:
