@@ -13,7 +13,7 @@ func newDeviceCommand(p *program) *cobra.Command {
 	c := &cobra.Command{Use: "device", Short: "A device: the server in a classroom"}
 	users := &cobra.Command{Use: "users", Short: "The people who use a device's pages"}
 	users.AddCommand(newUsersImportCommand(p))
-	c.AddCommand(newJoinCommand(p), newServeCommand(p), newStatusCommand(p), newSyncCommand(p), users)
+	c.AddCommand(newJoinCommand(p), newServeCommand(p), newStatusCommand(p), newDoctorCommand(p), newSyncCommand(p), users)
 	return c
 }
 
@@ -44,19 +44,50 @@ interrupted, repeat the same command.`,
 }
 
 func newServeCommand(p *program) *cobra.Command {
-	var dir, web string
+	var dir string
+	var o serveOptions
 	c := &cobra.Command{
 		Use:   "serve --data DIR --web ADDR",
 		Short: "Serve the device's pages and keep it in sync, until it is interrupted",
-		Args:  arguments(),
+		Long: `Serve the device's pages and keep it in sync, until it is interrupted: with the
+coordinator whenever that can be reached, and with the other devices of the zone
+on the same network, which find each other by themselves. Where a network does
+not let them, --peer names one device, and that is enough for all to connect.`,
+		Args: arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return serveDevice(c.Context(), p, dir, web, func(s serving) {
+			o.lan.any = !c.Flags().Changed("lan")
+			if o.lan.address == noLAN {
+				o.lan.address = ""
+			}
+			return serveDevice(c.Context(), p, dir, o, func(s serving) {
 				fmt.Fprintf(p.out, "%q serves its pages at %s\n", s.name, s.url)
 			})
 		},
 	}
 	dataFlag(c, &dir)
-	c.Flags().StringVar(&web, "web", ":8080", "host:port for the pages; without a host, all of this machine's addresses")
+	c.Flags().StringVar(&o.lan.address, "lan", defaultLAN, "host:port for other devices of the network, over UDP and TCP; "+noLAN+": exchange with the coordinator alone")
+	c.Flags().StringArrayVar(&o.lan.peers, "peer", nil, "host:port of another device, if they do not find each other; may be repeated")
+	c.Flags().StringVar(&o.web, "web", ":8080", "host:port for the pages; without a host, all of this machine's addresses")
+	return c
+}
+
+func newDoctorCommand(p *program) *cobra.Command {
+	var dir string
+	c := &cobra.Command{
+		Use:   "doctor --data DIR",
+		Short: "Say in words what keeps the device from the coordinator and from other devices",
+		Args:  arguments(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return withData(c.Context(), p, dir, func(o operations) error {
+				s, err := o.status(c.Context())
+				if err != nil {
+					return err
+				}
+				return s.diagnose(p.out)
+			})
+		},
+	}
+	dataFlag(c, &dir)
 	return c
 }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/classmesh/classmesh/coordinator/api"
+	"github.com/classmesh/classmesh/discovery"
 	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/classroom"
@@ -275,7 +276,10 @@ func (d *demo) serve(ctx context.Context, made bool, ready func(demoReport) erro
 	up := make(chan struct{}, len(d.devices))
 	for i, dev := range d.devices {
 		group.Go(func() error {
-			return dev.serve(groupCtx, usableAddress(d.settings.Devices[i].Web), func(s serving) {
+			return dev.serve(groupCtx, serveOptions{
+				web: usableAddress(d.settings.Devices[i].Web),
+				lan: lanOptions{address: anyPort, quiet: true},
+			}, func(s serving) {
 				d.urls[i] = s.url
 				up <- struct{}{}
 			})
@@ -289,6 +293,7 @@ func (d *demo) serve(ctx context.Context, made bool, ready func(demoReport) erro
 				return nil
 			}
 		}
+		d.introduce()
 		if err := d.awaitEqual(groupCtx); err != nil {
 			if groupCtx.Err() != nil {
 				return nil
@@ -301,6 +306,18 @@ func (d *demo) serve(ctx context.Context, made bool, ready func(demoReport) erro
 		return ready(d.report())
 	})
 	return group.Wait()
+}
+
+// introduce tells the devices where the others are: on loopback alone they
+// could not be found on every system.
+func (d *demo) introduce() {
+	for _, dev := range d.devices {
+		for _, other := range d.devices {
+			if a, err := discovery.AddressOf(other.lan.listener.Addr()); err == nil && other != dev {
+				dev.lan.book.Learn(discovery.Sighting{Device: other.replica.Device(), Address: a, Source: discovery.Typed})
+			}
+		}
+	}
 }
 
 // awaitEqual waits until all devices hold the same, and it is safe.

@@ -57,6 +57,7 @@ type device struct {
 	gate     *classroom.Gate
 	clock    *settableClock
 	node     *mesh.Node // nil unless the device serves
+	lan      *lan       // while it serves, if it takes part in one
 }
 
 // makeDevice puts what a device has learnt by joining into its folder, which

@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 
+	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/web"
 )
@@ -44,6 +45,9 @@ func (d *device) pageSync() web.Sync {
 		s.NotYetSafe += l.Unsafe()
 	}
 	for _, p := range m.Peers {
+		if p.State != mesh.PeerConnected {
+			continue
+		}
 		s.Peers = append(s.Peers, web.SyncPeer{
 			Device: p.Device, Name: p.Name, Address: p.Address, Transport: string(p.Transport),
 			Since: p.Since, Equal: p.Session.Equal,

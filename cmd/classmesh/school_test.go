@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 // school is a coordinator and devices as processes, each with a data folder
 // below dir.
 type school struct {
+	lan         string // for --lan; empty: off
 	t           testing.TB
 	dir         string
 	coordinator *process
@@ -98,7 +100,7 @@ func (s *school) end(p **process, signal os.Signal) {
 func (r *room) start() {
 	r.school.t.Helper()
 	var err error
-	if r.p, err = startProcess("", nil, "--log", "info", "device", "serve", "--data", r.data, "--web", anyPort); err != nil {
+	if r.p, err = startProcess("", nil, "--log", "info", "device", "serve", "--data", r.data, "--web", anyPort, "--lan", cmp.Or(r.school.lan, noLAN)); err != nil {
 		r.school.t.Fatal(err)
 	}
 	words := strings.Fields(r.p.first)
@@ -329,6 +331,46 @@ func TestSchoolDay(t *testing.T) {
 	}
 	s.sameDumps()
 	s.end(&s.coordinator, os.Interrupt)
+}
+
+// TestSchoolDayOnLAN is the same without the coordinator: devices on one network
+// find each other and pass on everything, and when there is an uplink again, all
+// of them know that it is safe.
+func TestSchoolDayOnLAN(t *testing.T) {
+	s := newSchool(t, 3)
+	s.lan = anyPort
+	for _, r := range s.rooms {
+		r.start()
+	}
+	s.importPeople()
+	s.agree() // they have the zone's key by now
+	s.end(&s.coordinator, os.Interrupt)
+	ana, ben := s.rooms[0].open(), s.rooms[2].open()
+	ana.signIn("ana", "open sesame")
+	ben.signIn("ben", "open sesame")
+	// One device is started anew: it finds the others without any help.
+	s.end(&s.rooms[1].p, os.Kill)
+	s.rooms[1].start()
+	for n := range 10 {
+		if err := ana.answer(testExercise); err != nil {
+			t.Fatal(err)
+		}
+		took := s.await("an answer is in the teacher's table", func() bool { return ben.attemptsOf("Ana Silva") == uint64(n+1) })
+		t.Logf("answer %d after %v", n+1, took)
+	}
+	s.await("all hold the same, and nothing of it is safe", func() bool {
+		want := s.rooms[0].status()
+		for _, r := range s.rooms {
+			if st := r.status(); st.Fingerprint != want.Fingerprint || st.Uplink.NotYetSafe == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	s.sameDumps()
+	s.startCoordinator()
+	s.agree()
+	s.sameDumps()
 }
 
 // attemptsOf is what the class table says of a learner.

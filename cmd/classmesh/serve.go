@@ -21,20 +21,35 @@ type serving struct {
 	url  string // of its pages
 }
 
+// serveOptions say where a device is to be found.
+type serveOptions struct {
+	web string // host:port of the pages
+	lan lanOptions
+}
+
 // serveDevice runs a device until ctx is done. It calls ready when pages and
 // local socket answer.
-func serveDevice(ctx context.Context, p *program, dir, address string, ready func(serving)) (err error) {
+func serveDevice(ctx context.Context, p *program, dir string, o serveOptions, ready func(serving)) (err error) {
 	d, err := openDevice(ctx, p, dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	return d.serve(ctx, address, ready)
+	return d.serve(ctx, o, ready)
 }
 
 // serve is serveDevice with data that is open already, and stays so.
-func (d *device) serve(ctx context.Context, address string, ready func(serving)) error {
-	node, err := mesh.New(d.meshConfig())
+func (d *device) serve(ctx context.Context, o serveOptions, ready func(serving)) error {
+	config := d.meshConfig()
+	if o.lan.address != "" {
+		lan, err := newLAN(d, o.lan)
+		if err != nil {
+			return fmt.Errorf("serve device: %w", err)
+		}
+		defer lan.listener.Close()
+		d.lan, config.Listener, config.Book = lan, lan.listener, lan.book
+	}
+	node, err := mesh.New(config)
 	if err != nil {
 		return fmt.Errorf("serve device: %w", err)
 	}
@@ -43,9 +58,9 @@ func (d *device) serve(ctx context.Context, address string, ready func(serving))
 	if err != nil {
 		return fmt.Errorf("serve device: %w", err)
 	}
-	listener, err := net.Listen("tcp", address)
+	listener, err := net.Listen("tcp", o.web)
 	if err != nil {
-		return fmt.Errorf("serve pages at %s: %w: name another address with --web", address, err)
+		return fmt.Errorf("serve pages at %s: %w: name another address with --web", o.web, err)
 	}
 	defer listener.Close()
 	socket, err := listenLocal(d.folder)
@@ -59,7 +74,16 @@ func (d *device) serve(ctx context.Context, address string, ready func(serving))
 	exchange, stopExchange := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopExchange()
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return node.Run(exchange) })
+	// Others are told good-bye before the port is closed.
+	afterwards, stopLAN := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLAN()
+	if d.lan != nil {
+		group.Go(func() error { return d.lan.run(afterwards) })
+	}
+	group.Go(func() error {
+		defer stopLAN()
+		return node.Run(exchange)
+	})
 	group.Go(func() error {
 		defer stopExchange()
 		servers, serversCtx := errgroup.WithContext(groupCtx)

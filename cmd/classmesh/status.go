@@ -8,9 +8,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/classmesh/classmesh/discovery"
+	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/records/identity"
 )
 
@@ -25,6 +28,15 @@ type statusReport struct {
 	Logs        []logReport  `json:"logs"`
 	Peers       []peerReport `json:"peers"`
 	Uplink      uplinkReport `json:"uplink"`
+	// LAN is how it stands on its network, while it serves.
+	LAN *lanReport `json:"lan,omitempty"`
+}
+
+// lanReport is how a device stands on its network.
+type lanReport struct {
+	Address string `json:"address"` // where it is called by other devices
+	// Findings say what keeps it from others, in words.
+	Findings []string `json:"findings"`
 }
 
 // logReport is one log: held up to counter, safe up to receipt.
@@ -38,14 +50,34 @@ type logReport struct {
 	Trouble string `json:"trouble,omitempty"`
 }
 
-// peerReport is another device that is connected.
+// peerReport is another device of the zone that is connected, or of which an
+// address is known.
 type peerReport struct {
-	Device    identity.DeviceID `json:"device"`
-	Name      string            `json:"name"`
-	Address   string            `json:"address"`
-	Transport string            `json:"transport"`
-	Since     time.Time         `json:"since"`
-	Equal     bool              `json:"equal"`
+	Device identity.DeviceID `json:"device"`
+	Name   string            `json:"name"`
+	State  mesh.PeerState    `json:"state"`
+	// Address is that of the connection, or where the device would be called.
+	Address   string     `json:"address"`
+	Via       []string   `json:"via"` // how the address came to be known
+	Transport string     `json:"transport,omitempty"`
+	Since     *time.Time `json:"since,omitempty"` // of the connection
+	Equal     bool       `json:"equal"`           // at the last comparison both held the same
+	// LastExchange is when the device last said something.
+	LastExchange *time.Time `json:"last_exchange,omitempty"`
+}
+
+func newPeerReport(p *mesh.Peer) peerReport {
+	r := peerReport{
+		Device: p.Device, Name: p.Name, State: p.State, Address: p.Address, Via: []string{},
+		Transport: string(p.Transport), Equal: p.Session.Equal,
+	}
+	for _, source := range p.Via {
+		r.Via = append(r.Via, source.String())
+	}
+	if p.State == mesh.PeerConnected {
+		r.Since, r.LastExchange = &p.Since, &p.LastExchange
+	}
+	return r
 }
 
 // uplinkStopped is the state of the uplink while the device does not run.
@@ -87,8 +119,18 @@ func (d *device) status(context.Context) (statusReport, error) {
 	if !m.Uplink.LastOK.IsZero() {
 		s.Uplink.LastOK = &m.Uplink.LastOK
 	}
-	for _, p := range m.Peers {
-		s.Peers = append(s.Peers, peerReport{p.Device, p.Name, p.Address, string(p.Transport), p.Since, p.Session.Equal})
+	for i := range m.Peers {
+		s.Peers = append(s.Peers, newPeerReport(&m.Peers[i]))
+	}
+	if d.lan != nil {
+		s.LAN = &lanReport{Address: d.lan.listener.Addr().String(), Findings: []string{}}
+		interfaces, err := discovery.SystemInterfaces()
+		if err != nil {
+			return s, err
+		}
+		for _, f := range d.node.Doctor(interfaces) {
+			s.LAN.Findings = append(s.LAN.Findings, f.Words)
+		}
 	}
 	return s, nil
 }
@@ -157,8 +199,54 @@ func (s *statusReport) print(w io.Writer) error {
 			fmt.Fprintf(t, "\nlog %s of %s needs attention: %s\n", l.Log.Short(), l.Device.Short(), l.Trouble)
 		}
 	}
+	if len(s.Peers) > 0 {
+		fmt.Fprintln(t, "\npeer\tdevice\tstate\taddress\tby")
+	}
 	for _, p := range s.Peers {
-		fmt.Fprintf(t, "\npeer %s\t%s\t%s\t%s\n", p.Name, p.Device.Short(), p.Address, p.Transport)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", p.Name, p.Device.Short(), p.State, p.Address, p.Transport)
+	}
+	if s.LAN != nil {
+		for _, words := range s.LAN.Findings {
+			fmt.Fprintf(t, "\nother devices: %s\n", words)
+		}
 	}
 	return t.Flush()
+}
+
+// errAilments ends a diagnosis that found something.
+var errAilments = errors.New("something keeps this device from others")
+
+// diagnose says what keeps the device from others, as far as it can tell.
+func (s *statusReport) diagnose(w io.Writer) error {
+	if s.Uplink.State == uplinkStopped {
+		return fmt.Errorf("%w: it does not run: start it with \"classmesh device serve\"", errAilments)
+	}
+	found := 0
+	say := func(format string, args ...any) {
+		found++
+		fmt.Fprintf(w, format+"\n", args...)
+	}
+	if s.Uplink.State != string(mesh.Connected) {
+		say("coordinator: %s", s.Uplink.Words)
+	}
+	if s.LAN == nil {
+		fmt.Fprintln(w, "other devices: they are not looked for (--lan off)")
+	} else {
+		for _, words := range s.LAN.Findings {
+			say("other devices: %s", words)
+		}
+		for _, p := range s.Peers {
+			fmt.Fprintf(w, "%s: %s, %s, known by %s\n", p.Name, p.State, p.Address, strings.Join(p.Via, " and "))
+		}
+	}
+	for _, l := range s.Logs {
+		if l.Trouble != "" {
+			say("log %s of %s: %s", l.Log.Short(), l.Device.Short(), l.Trouble)
+		}
+	}
+	if found > 0 {
+		return errAilments
+	}
+	_, err := fmt.Fprintln(w, "nothing was found that keeps this device from others")
+	return err
 }

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/classmesh/classmesh/discovery"
+	"github.com/classmesh/classmesh/discovery/gossip"
+	"github.com/classmesh/classmesh/discovery/mdns"
+	"github.com/classmesh/classmesh/mesh/link"
+	"github.com/classmesh/classmesh/records"
+)
+
+// Where a device is called by others on its LAN, if nothing else is said, and
+// what says that it is not.
+const (
+	defaultLAN = ":7701"
+	noLAN      = "off"
+)
+
+// bookName is the file with the addresses of other devices.
+const bookName = "addresses"
+
+// lanOptions say how a device finds others on its LAN and is found.
+type lanOptions struct {
+	address string   // host:port to be called at; empty: not at all
+	any     bool     // another port will do if that one is taken
+	peers   []string // where others are, as people have typed it
+	quiet   bool     // nobody is looked for: the peers are all there are
+}
+
+// lan finds the devices of the zone on the same network, and is found by them.
+type lan struct {
+	d        *device
+	book     *discovery.Book
+	listener *link.Listener
+	port     uint16
+	mdns     *mdns.Service // nil: quiet
+	gossip   *gossip.Gossip
+}
+
+// newLAN listens, and reads the address book.
+func newLAN(d *device, o lanOptions) (*lan, error) {
+	l := &lan{d: d}
+	var err error
+	if l.listener, err = listenLAN(d, o.address); err != nil && o.any {
+		d.logger().Warn("the port for other devices is taken, using another", "address", o.address, "error", err)
+		l.listener, err = listenLAN(d, ":0")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen for other devices at %s: %w: name another address with --lan, or none with --lan %s", o.address, err, noLAN)
+	}
+	at := l.listener.Addr()
+	l.port = at.Port()
+	l.book, err = discovery.New(discovery.Config{
+		Own: d.replica.Device(), Now: d.now, Random: d.random, Logger: d.logger(),
+		Load: func() ([]byte, error) {
+			b, err := os.ReadFile(d.folder.path(bookName))
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, nil
+			}
+			return b, err
+		},
+		Save: func(b []byte) error { return writeDurably(d.folder.path(bookName), b, 0o600) },
+	})
+	for _, text := range o.peers {
+		var a discovery.Address
+		if err == nil {
+			a, err = discovery.ParseAddress(text)
+		}
+		if err == nil {
+			l.book.Learn(discovery.Sighting{Address: a, Source: discovery.Typed})
+		}
+	}
+	if err == nil && !o.quiet {
+		err = l.look(at)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("find other devices: %w", err), l.listener.Close())
+	}
+	return l, nil
+}
+
+func listenLAN(d *device, address string) (*link.Listener, error) {
+	return link.Listen(link.Config{
+		Key: d.key, Address: address, Protocols: []string{link.ProtocolExchange}, Log: d.logger(),
+	})
+}
+
+// look makes what finds others: on the interfaces of the address at which this
+// device listens.
+func (l *lan) look(at netip.AddrPort) (err error) {
+	interfaces := discovery.SystemInterfaces
+	if !at.Addr().IsUnspecified() {
+		interfaces = func() ([]discovery.Interface, error) { return interfacesWith(at.Addr()) }
+	}
+	log := l.d.logger()
+	l.mdns, err = mdns.New(mdns.Config{
+		Port: l.port, Keys: l.keys, Found: l.found, Interfaces: interfaces, Random: l.d.random, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	l.gossip, err = gossip.New(gossip.Config{
+		Device: l.d.replica.Device(), Start: l.d.replica.StartID(), Port: l.port,
+		Address: func() (netip.AddrPort, error) { return l.gossipAddress(at, interfaces) },
+		Join:    l.join, Found: l.found, Random: l.d.random, Logger: log,
+		Conflict: func(c gossip.Conflict) {
+			log.Warn("a device is at two addresses: it was copied, or has moved", "device", c.Known.Device, "one", c.Known.Call, "other", c.Other.Call)
+		},
+	})
+	if err == nil {
+		l.gossip.SetKeys(l.keys())
+	}
+	return err
+}
+
+// interfacesWith returns the interface that has an address, loopback included.
+func interfacesWith(addr netip.Addr) ([]discovery.Interface, error) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range all {
+		known, err := discovery.InterfaceByName(i.Name)
+		if err != nil {
+			continue // it is gone
+		}
+		for _, p := range known.Prefixes {
+			if p.Addr() == addr.WithZone("").Unmap() {
+				return []discovery.Interface{known}, nil
+			}
+		}
+	}
+	return nil, nil
+}
+
+// gossipAddress is where membership speaks: next to where this device is called.
+func (l *lan) gossipAddress(at netip.AddrPort, interfaces func() ([]discovery.Interface, error)) (netip.AddrPort, error) {
+	addr := at.Addr()
+	if addr.IsUnspecified() {
+		list, err := interfaces()
+		if err != nil {
+			return netip.AddrPort{}, err
+		}
+		var ok bool
+		if addr, ok = discovery.Advertised(list); !ok {
+			return netip.AddrPort{}, errors.New("no interface leads to other devices")
+		}
+	}
+	return gossip.Neighbour(netip.AddrPortFrom(addr, l.port)), nil
+}
+
+// join returns where the membership of others may speak.
+func (l *lan) join() (list []netip.AddrPort) {
+	for _, e := range l.book.All() {
+		if ap, ok := e.Address.AddrPort(); ok {
+			list = append(list, gossip.Neighbour(ap))
+		}
+	}
+	return list
+}
+
+func (l *lan) found(s discovery.Sighting) { l.book.Learn(s) }
+
+// keys are the zone keys that this device holds.
+func (l *lan) keys() (list []discovery.ZoneKey) {
+	for _, k := range l.d.replica.Keys() {
+		list = append(list, discovery.ZoneKey{Number: k.Number, Secret: k.Secret})
+	}
+	return list
+}
+
+// changed is told of changes of the replica.
+func (l *lan) changed(c records.Change) {
+	if c.Key && l.mdns != nil {
+		l.mdns.KeysChanged()
+		l.gossip.SetKeys(l.keys())
+	}
+}
+
+// run takes part until ctx is done.
+func (l *lan) run(ctx context.Context) error {
+	defer l.d.replica.Watch(l.changed)()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return l.listener.Run(ctx) })
+	group.Go(func() error { return l.book.Run(ctx) })
+	group.Go(func() error {
+		return discovery.Watch{Changed: func([]discovery.Interface) { l.book.NetworkChanged() }, Logger: l.d.logger()}.Run(ctx)
+	})
+	if l.mdns != nil {
+		group.Go(func() error { return l.mdns.Run(ctx) })
+		group.Go(func() error { return l.gossip.Run(ctx) })
+	}
+	return group.Wait()
+}
