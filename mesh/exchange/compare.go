@@ -131,7 +131,7 @@ func (m *Machine) compareLater() {
 func (m *Machine) announce() {
 	c := &m.compare
 	s := m.snapshot()
-	now := &wire.Counters{Epoch: s.Epoch, Fingerprint: s.Fingerprint, Round: c.round}
+	now := &wire.Counters{Epoch: s.Epoch, Fingerprint: s.Fingerprint, Round: c.round, Safe: m.safeSum(s)}
 	for i := range s.Rows {
 		now.Staged = now.Staged || s.Rows[i].Staged > s.Rows[i].Counter
 	}
@@ -142,7 +142,7 @@ func (m *Machine) announce() {
 	now.Reply = !first && !c.answer && (m.cfg.OneShot || m.leads())
 	must := first || c.answer || c.poke
 	c.answer, c.poke, m.tell.news = false, false, false
-	if !must && c.ours.Fingerprint == now.Fingerprint && c.ours.Staged == now.Staged {
+	if !must && c.ours.Fingerprint == now.Fingerprint && c.ours.Staged == now.Staged && c.ours.Safe == now.Safe {
 		return
 	}
 	c.ours, c.of, c.asked, c.fresh = now, s, now.Reply, c.theirs != nil && !now.Reply
@@ -163,6 +163,7 @@ func (m *Machine) judgeCounters() {
 		for i := range c.of.Rows {
 			m.brought(c.of.Rows[i].Log, c.of.Rows[i].Counter)
 		}
+		m.compareSafe()
 		m.finish("")
 	case !m.leads():
 		c.settled = c.settled || c.round > 0

@@ -18,6 +18,7 @@
 //	          Want … SegmentList         if it is large,
 //	          WantSegments … Segment     newest segment first
 //	both      Counters                   when all is there
+//	both      Safe                       if they differ in what is safe
 //	both      Push, Have, Receipt, …     from then on, as things happen
 //	          Bye
 //

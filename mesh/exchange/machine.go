@@ -51,6 +51,7 @@ type Machine struct {
 	accept  acceptance
 	serve   serving
 	tell    telling
+	safe    safety
 	key     keying
 }
 
@@ -218,6 +219,8 @@ func (m *Machine) receiveOpen(msg wire.Message) bool {
 		m.hearCredit(msg)
 	case *wire.Receipt:
 		m.hearReceipt(msg)
+	case *wire.Safe:
+		m.hearSafe(msg)
 	case *wire.Key:
 		m.hearKey(msg)
 	default:
@@ -349,6 +352,8 @@ func costOf(msg wire.Message) int {
 	case *wire.Vector:
 		return small + len(msg.Rows)*small
 	case *wire.VectorReply:
+		return small + len(msg.Rows)*small
+	case *wire.Safe:
 		return small + len(msg.Rows)*small
 	case *wire.Have:
 		return small + len(msg.Rows)*small

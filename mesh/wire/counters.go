@@ -22,6 +22,9 @@ type Counters struct {
 	// Staged says that the sender holds segments that it has not promoted,
 	// of which the fingerprint says nothing.
 	Staged bool
+	// Safe is a checksum of how far the sender knows its logs to be safe with
+	// the coordinator; 0 if it knows of none, or does not say.
+	Safe uint64
 }
 
 // Type returns TypeCounters.
@@ -35,6 +38,7 @@ func (m *Counters) Fields(v *message.Visitor) {
 	v.Uint32(4, &m.Round)
 	v.Bool(5, &m.Reply)
 	v.Bool(6, &m.Staged)
+	v.Fixed64(7, &m.Safe)
 }
 
 // Credit allows the other side to send so many more bytes of runs, counted

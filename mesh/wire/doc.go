@@ -22,6 +22,7 @@
 //	 9 Want         10 Nothing       11 Difference  12 SegmentList
 //	13 Rows         14 WantSegments  15 Segment    16 Entries
 //	17 Push         18 Credit        19 Receipt    20 Key
+//	21 Safe
 //
 // # Runs
 //
@@ -35,7 +36,7 @@
 // Difference, Segment and Push carry the first chunk. If it says more, the
 // others follow at once in Entries, the last of which does not say more;
 // nothing else that carries entries comes between. Rows do the same for
-// SegmentList, and Vector, VectorReply and Roster continue themselves.
+// SegmentList, and Vector, VectorReply, Safe and Roster continue themselves.
 //
 // # Rows of a vector
 //

@@ -37,6 +37,7 @@ const (
 	TypeCredit
 	TypeReceipt
 	TypeKey
+	TypeSafe
 
 	firstOptional Type = 128
 )
@@ -105,6 +106,8 @@ func describe(t Type) (description, bool) {
 		return description{64, func() Message { return new(Credit) }}, true
 	case TypeReceipt:
 		return description{maxReceiptPayload, func() Message { return new(Receipt) }}, true
+	case TypeSafe:
+		return description{MaxPayloadBytes, func() Message { return new(Safe) }}, true
 	case TypeKey:
 		return description{maxKeyPayload, func() Message { return new(Key) }}, true
 	}

@@ -290,3 +290,29 @@ func (*Have) Type() Type { return TypeHave }
 
 // Fields visits the fields.
 func (m *Have) Fields(v *message.Visitor) { v.Bytes(1, &m.rows, rowsPerMessage*maxRowBytes) }
+
+// Safe is a part of what the sender knows to be safe with the coordinator: a
+// row for each log of which it has a receipt, with the counter up to which that
+// reaches. It is said when both sides hold the same and differ in this.
+type Safe struct {
+	vectorRows
+	More bool // another part follows
+}
+
+// NewSafe cuts ascending rows into messages.
+func NewSafe(rows []VectorRow) []Message {
+	var parts []Message
+	cutRows(rows, func(part []VectorRow, more bool) {
+		parts = append(parts, &Safe{vectorRows: vectorRows{Rows: part}, More: more})
+	})
+	return parts
+}
+
+// Type returns TypeSafe.
+func (*Safe) Type() Type { return TypeSafe }
+
+// Fields visits the fields.
+func (m *Safe) Fields(v *message.Visitor) {
+	v.Bytes(1, &m.rows, rowsPerMessage*maxRowBytes)
+	v.Bool(2, &m.More)
+}

@@ -96,19 +96,21 @@ func samples(t testing.TB) map[string][]wire.Message {
 			Wall: 1_700_000_000_000, Window: 1 << 20, Receipted: []uint64{0, 5, 300},
 			Held: []wire.Held{{Head: account(t, 0).Head, Receipted: 70}}, KeyNumber: 3,
 		}},
-		"bye":          {wire.NewBye(wire.CodeMismatch, "log-abc does not match")},
-		"roster":       wire.NewRoster([]byte("roster")),
-		"want-roster":  {&wire.WantRoster{}},
-		"counters":     {&wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 7}, Fingerprint: identity.Hash{7}, Round: 2, Reply: true, Staged: true}},
-		"vector":       wire.NewVector(vector, true),
-		"vector-reply": wire.NewVectorReply(vector[:1]),
-		"have":         wire.NewHave(vector[:2]),
-		"want":         {wire.NewWant(3, wire.ShortName(ref), 500, 2, true)},
-		"nothing":      {&wire.Nothing{Request: 3, Reason: wire.ReasonMoved}},
-		"difference":   wire.NewDifference(3, d, plain),
-		"first":        wire.NewDifference(4, full, nil),
-		"segment-list": wire.NewSegmentList(5, &records.SegmentList{Account: account(t, 0), Rows: rows, Held: []bool{false, true}}),
-		"rows":         {wire.NewSegmentList(5, manyRows(t, 5000))[1]},
+		"bye":           {wire.NewBye(wire.CodeMismatch, "log-abc does not match")},
+		"roster":        wire.NewRoster([]byte("roster")),
+		"want-roster":   {&wire.WantRoster{}},
+		"counters":      {&wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 7}, Fingerprint: identity.Hash{7}, Round: 2, Reply: true, Staged: true}},
+		"safe":          wire.NewSafe(vector[:1]),
+		"counters-safe": {&wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 7}, Fingerprint: identity.Hash{7}, Safe: 1 << 60}},
+		"vector":        wire.NewVector(vector, true),
+		"vector-reply":  wire.NewVectorReply(vector[:1]),
+		"have":          wire.NewHave(vector[:2]),
+		"want":          {wire.NewWant(3, wire.ShortName(ref), 500, 2, true)},
+		"nothing":       {&wire.Nothing{Request: 3, Reason: wire.ReasonMoved}},
+		"difference":    wire.NewDifference(3, d, plain),
+		"first":         wire.NewDifference(4, full, nil),
+		"segment-list":  wire.NewSegmentList(5, &records.SegmentList{Account: account(t, 0), Rows: rows, Held: []bool{false, true}}),
+		"rows":          {wire.NewSegmentList(5, manyRows(t, 5000))[1]},
 		"want-segments": {
 			wire.NewWantSegments(6, wire.FullName(ref), 77, []records.Need{{First: 4097}, {First: 1, From: 20}}),
 		},
@@ -156,7 +158,7 @@ func TestGoldenBytes(t *testing.T) {
 			t.Errorf("%s is\n%s, in %s stands\n%s", name, got, file, want)
 		}
 	}
-	for typ := wire.TypeHello; typ <= wire.TypeKey; typ++ {
+	for typ := wire.TypeHello; typ <= wire.TypeSafe; typ++ {
 		if !types[typ] {
 			t.Errorf("no golden bytes of type %d", typ)
 		}
