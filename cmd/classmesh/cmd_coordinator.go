@@ -165,13 +165,16 @@ func newInviteCreateCommand(p *program) *cobra.Command {
 	var valid time.Duration
 	c := &cobra.Command{Use: "create --data DIR [--zone ZONE]", Short: "Make an invitation for one device", Args: arguments()}
 	c.Flags().StringVar(&role, "role", "", "what the device may do: administrates or classroom (default: the first device of a zone administrates)")
-	c.Flags().DurationVar(&valid, "valid", 0, "for how long, such as 48h (default: seven days)")
+	c.Flags().DurationVar(&valid, "valid", coordinator.InvitationTime, "for how long, in whole hours, at most seven days")
 	return zoneCommand(p, c, func(ctx context.Context, a *api.Admin, zone identity.ZoneID, _ []string) (i api.Invitation, err error) {
+		if valid < time.Hour || valid > coordinator.InvitationTime || valid%time.Hour != 0 {
+			return i, usagef("--valid: want whole hours, from 1h to %dh", coordinator.InvitationTime/time.Hour)
+		}
 		var given *roster.Role
 		if role != "" {
 			r, err := roster.ParseRole(role)
 			if err != nil {
-				return i, usageError{fmt.Errorf("--role: %w", err)}
+				return i, usagef("--role %q: want administrates, classroom or plain", role)
 			}
 			given = &r
 		}
@@ -234,12 +237,19 @@ func newDeviceRoleCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "role --data DIR [--zone ZONE] DEVICE ROLE",
 		Short: "Change what a device may do: administrates or classroom",
-		Args:  arguments("DEVICE", "ROLE"),
+		Long: `Change what a device may do. On one that administrates, teachers and
+administrators can be added; on a classroom device learners and classes; on a
+plain one only the work of learners is recorded.
+
+The role also judges what the device has written before: teachers and
+administrators that were added on a device that no longer administrates cannot
+sign in anywhere until it administrates again.`,
+		Args: arguments("DEVICE", "ROLE"),
 	}
 	return zoneCommand(p, c, func(ctx context.Context, a *api.Admin, zone identity.ZoneID, args []string) (d api.Device, err error) {
 		role, err := roster.ParseRole(args[1])
 		if err != nil {
-			return d, usageError{err}
+			return d, usagef("role %q: want administrates, classroom or plain", args[1])
 		}
 		if d, err = chosenDevice(ctx, a, zone, args[0]); err != nil {
 			return d, err

@@ -91,11 +91,7 @@ func (d *coordinatorData) serve(ctx context.Context, address string, ready func(
 
 // adminOf is the client of the coordinator that runs on the data in dir.
 func adminOf(dir string) (*api.Admin, error) {
-	kind, err := folderAt(dir)
-	if err == nil && kind != coordinatorFolder {
-		err = fmt.Errorf("%s: %w: it is a %s's, not a coordinator's", dir, errNoFolder, kind)
-	}
-	if err != nil {
+	if err := coordinatorFolder.expect(dir); err != nil {
 		return nil, fmt.Errorf("ask the coordinator: %w", err)
 	}
 	socket, err := socketPath(dir)

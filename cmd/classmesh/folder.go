@@ -48,6 +48,7 @@ var (
 	errNoFolder   = errors.New("there is no such data here")
 	errNoRecords  = errors.New("the file of its records is missing")
 	errUnfinished = errors.New("it was not finished: repeat the command that began it")
+	errSettings   = errors.New("the settings are missing or damaged: put the file back from a backup")
 )
 
 // folderKind says whose data a folder holds; it names the settings file.
@@ -82,7 +83,7 @@ func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
 func (f *folder) Close() error { return f.lock.Close() }
 
 // folderAt returns what kind of data dir holds, or an error wrapping
-// errNoFolder or errUnfinished. It locks nothing.
+// errNoFolder, errUnfinished or errSettings. It locks nothing.
 func folderAt(dir string) (folderKind, error) {
 	for _, k := range []folderKind{deviceFolder, coordinatorFolder, demoFolder} {
 		if _, err := os.Stat(filepath.Join(dir, k.settingsName())); err == nil {
@@ -94,7 +95,25 @@ func folderAt(dir string) (folderKind, error) {
 	if _, err := os.Stat(filepath.Join(dir, unfinishedName)); err == nil {
 		return "", fmt.Errorf("%s: %w", dir, errUnfinished)
 	}
-	return "", fmt.Errorf("%s: %w: %s", dir, errNoFolder, deviceFolder.begin())
+	// A key without settings is what a mishap leaves, not a beginning.
+	if _, err := os.Stat(filepath.Join(dir, keyName)); err == nil {
+		return "", fmt.Errorf("%s holds an identity key but neither %s nor %s: %w", dir, deviceFolder.settingsName(), coordinatorFolder.settingsName(), errSettings)
+	}
+	return "", fmt.Errorf("%s: %w", dir, errNoFolder)
+}
+
+// expect reports whether dir holds data of this kind, as an error that says
+// what to do if it does not. It locks nothing.
+func (k folderKind) expect(dir string) error {
+	switch found, err := folderAt(dir); {
+	case errors.Is(err, errNoFolder):
+		return fmt.Errorf("%w: %s", err, k.begin())
+	case err != nil:
+		return err
+	case found != k:
+		return fmt.Errorf("%s: %w: it is a %s's, not a %s's", dir, errNoFolder, found, k)
+	}
+	return nil
 }
 
 // createFolder makes a folder of data, or goes on making one that a killed
@@ -198,10 +217,8 @@ func openFolder(ctx context.Context, dir string, kind folderKind, settings any) 
 			err = fmt.Errorf("open data folder: %w", err)
 		}
 	}()
-	if found, err := folderAt(dir); err != nil {
+	if err := kind.expect(dir); err != nil {
 		return nil, err
-	} else if found != kind {
-		return nil, fmt.Errorf("%s: %w: it is a %s's, not a %s's", dir, errNoFolder, found, kind)
 	}
 	lock, err := lockFolder(ctx, dir)
 	if err != nil {
@@ -222,14 +239,18 @@ func (f *folder) readSettings(settings any) error {
 	var head struct {
 		Format int `json:"format"`
 	}
-	if err := json.Unmarshal(b, &head); err != nil {
-		return fmt.Errorf("read %s: %w", f.path(f.kind.settingsName()), err)
+	if err = json.Unmarshal(b, &head); err == nil {
+		switch {
+		case head.Format > folderFormat:
+			return fmt.Errorf("%s has format %d: %w", f.dir, head.Format, errNewer)
+		case head.Format < 1:
+			err = errors.New("it names no format")
+		default:
+			err = json.Unmarshal(b, settings)
+		}
 	}
-	if head.Format > folderFormat {
-		return fmt.Errorf("%s has format %d: %w", f.dir, head.Format, errNewer)
-	}
-	if err := json.Unmarshal(b, settings); err != nil {
-		return fmt.Errorf("read %s: %w", f.path(f.kind.settingsName()), err)
+	if err != nil {
+		return fmt.Errorf("read %s: %w (%w)", f.path(f.kind.settingsName()), errSettings, err)
 	}
 	return nil
 }

@@ -143,6 +143,42 @@ func TestFoldersThatAreRefused(t *testing.T) {
 	}
 }
 
+// TestMissingFiles: whoever lost or damaged a file is told which, and that it is
+// to be put back.
+func TestMissingFiles(t *testing.T) {
+	for _, c := range []struct{ name, content, word string }{
+		{deviceFolder.settingsName(), "", "device.json"},
+		{deviceFolder.settingsName(), `{"format":1,`, "damaged"},
+		{deviceFolder.settingsName(), `{}`, "damaged"},
+		{deviceFolder.settingsName(), `{"format":1,"zone":7}`, "damaged"},
+		{keyName, "", "identity key is missing"},
+		{recordsName, "", "records is missing"},
+	} {
+		dir := newTestDevice(t, filepath.Join(t.TempDir(), "device"))
+		path := filepath.Join(dir, c.name)
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if c.content != "" {
+			if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, line := range [][]string{{"device", "status", "--data", dir}, {"device", "serve", "--data", dir, "--web", "127.0.0.1:0"}} {
+			code, _, words := command(t, line...)
+			if code != exitFolder || !strings.Contains(words, c.word) || !strings.Contains(words, "backup") {
+				t.Errorf("%s with %q: exit code %d: %s", c.name, c.content, code, words)
+			}
+		}
+		// What is left of it is nobody's to make something else of.
+		if c.name == deviceFolder.settingsName() && c.content == "" {
+			if code, _, words := command(t, "coordinator", "serve", "--data", dir, "--listen", "127.0.0.1:0"); code != exitFolder || !strings.Contains(words, "backup") {
+				t.Errorf("as a coordinator: exit code %d: %s", code, words)
+			}
+		}
+	}
+}
+
 func TestFolderInUse(t *testing.T) {
 	dir := newTestDevice(t, filepath.Join(t.TempDir(), "device"))
 	openTestDevice(t, dir)

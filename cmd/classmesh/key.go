@@ -15,13 +15,20 @@ import (
 // keyHeading is the first line of a key file; the second is the seed in hex.
 const keyHeading = "classmesh identity key 1"
 
-var errKey = errors.New("not an identity key of classmesh: restore the file from a backup")
+// Errors of key files.
+var (
+	errKey   = errors.New("not an identity key of classmesh: restore the file from a backup")
+	errNoKey = errors.New("the identity key is missing: restore the file from a backup")
+)
 
 // readKey reads the identity key in a file.
 func readKey(path string) (identity.DeviceKey, error) {
 	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errNoKey
+	}
 	if err != nil {
-		return identity.DeviceKey{}, fmt.Errorf("read identity key: %w", err)
+		return identity.DeviceKey{}, fmt.Errorf("read %s: %w", path, err)
 	}
 	heading, seed, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
 	raw, err := hex.DecodeString(strings.TrimSpace(seed))
@@ -38,7 +45,7 @@ func readKey(path string) (identity.DeviceKey, error) {
 // makeKey reads the identity key in a file, or draws one and writes it.
 func makeKey(path string, random io.Reader) (identity.DeviceKey, error) {
 	key, err := readKey(path)
-	if !errors.Is(err, fs.ErrNotExist) {
+	if !errors.Is(err, errNoKey) {
 		return key, err
 	}
 	if key, err = identity.GenerateDeviceKey(random); err != nil {

@@ -56,12 +56,8 @@ func reach(ctx context.Context, p *program, dir string) (operations, error) {
 	if dir == "" {
 		return nil, usagef("name the data folder with --data")
 	}
-	kind, err := folderAt(dir)
-	if err != nil {
+	if err := deviceFolder.expect(dir); err != nil {
 		return nil, fmt.Errorf("open data folder: %w", err)
-	}
-	if kind != deviceFolder {
-		return nil, fmt.Errorf("open data folder %s: %w: it is a %s's", dir, errNoFolder, kind)
 	}
 	deadline := time.Now().Add(reachPatience)
 	for {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -44,10 +45,11 @@ func NewAdmin(socket string) *Admin {
 
 // ask sends a request and reads the answer into out.
 func (a *Admin) ask(ctx context.Context, what, method, path string, in, out any) error {
-	if err := a.send(ctx, method, path, in, out); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+	err := a.send(ctx, method, path, in, out)
+	if _, said := errors.AsType[*remoteError](err); err == nil || said {
+		return err // the other side has said what was attempted
 	}
-	return nil
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 func (a *Admin) send(ctx context.Context, method, path string, in, out any) error {
@@ -64,6 +66,9 @@ func (a *Admin) send(ctx context.Context, method, path string, in, out any) erro
 		return err
 	}
 	response, err := a.client.Do(q)
+	if e, ok := errors.AsType[*url.Error](err); ok && ctx.Err() == nil {
+		err = e.Err // its method and address say nothing to people
+	}
 	if err != nil {
 		return err
 	}
