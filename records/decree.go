@@ -70,7 +70,7 @@ func (b *batch) acceptReceipt(receipt *Receipt, encoded []byte) error {
 	if receipt.Life < b.life {
 		return fmt.Errorf("of an earlier life of the coordinator: %w", ErrStale)
 	}
-	raised := receipt.Life > b.life
+	news := receipt.Life > b.life // which all shall learn
 	if err := b.live(receipt.Life); err != nil {
 		return err
 	}
@@ -82,7 +82,9 @@ func (b *batch) acceptReceipt(receipt *Receipt, encoded []byte) error {
 			continue
 		}
 		if br.Certificate.Author == b.r.self.Load().cert.Author && it.Counter > br.Head.Counter {
+			// Nobody else writes this log: what was confirmed is not what is here.
 			b.renew(fmt.Sprintf("the coordinator has counter %d of its own log, which ends here at %d", it.Counter, br.Head.Counter))
+			continue
 		}
 		next := *br
 		former[next.Receipt] = true
@@ -93,8 +95,10 @@ func (b *batch) acceptReceipt(receipt *Receipt, encoded []byte) error {
 	}
 	switch {
 	case len(former) > 0:
-	case raised:
-		b.changes = append(b.changes, Change{Receipt: encoded}) // all shall learn of the new life
+	case news:
+		b.changes = append(b.changes, Change{Receipt: encoded})
+		return nil
+	case b.renewing:
 		return nil
 	default:
 		return ErrStale
@@ -107,10 +111,11 @@ func (b *batch) acceptReceipt(receipt *Receipt, encoded []byte) error {
 }
 
 // mayHold reports whether an item can be about this branch, as far as its
-// starts and its head tell.
+// starts and its head tell. Of a log with two continuations, only what is
+// within the one that is held can.
 func (br *branch) mayHold(it *ReceiptItem) bool {
 	if it.Counter > br.Head.Counter {
-		return true
+		return br.Trouble == ""
 	}
 	if it.Counter == br.Head.Counter && it.Fingerprint != br.Head.Fingerprint {
 		return false

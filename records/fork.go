@@ -99,8 +99,16 @@ func (b *batch) forked(br *branch, other *Head) error {
 		"log", other.Log.Short(), "device", br.Certificate.Device.ID(), "held", held.Counter, "other", other.Counter)
 	if br.Trouble == "" {
 		next := *br
+		former := map[identity.Hash]bool{}
+		if next.Receipted > next.Head.Counter { // perhaps of the other continuation
+			former[next.Receipt] = true
+			next.Receipted, next.Receipt = 0, identity.Hash{}
+		}
 		next.Trouble = "there are two continuations of this log: the device was copied, or restored from a backup"
 		if err := b.setBranch(next); err != nil {
+			return err
+		}
+		if err := b.forget(former); err != nil {
 			return err
 		}
 	}

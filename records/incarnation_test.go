@@ -121,3 +121,57 @@ func TestClosedLogArrives(t *testing.T) {
 		t.Errorf("seen %q", got)
 	}
 }
+
+// A receipt for another continuation of a log than the one that is held never
+// makes what is here look safe.
+func TestReceiptOfTheOtherContinuation(t *testing.T) {
+	z := newZone(t, 2)
+	store := storetest.NewMemory()
+	a, b := z.found(t, 0, store), z.found(t, 1, storetest.NewMemory())
+	if err := put(a, ev("1")); err != nil {
+		t.Fatal(err)
+	}
+	copied, err := records.Open(t.Context(), z.config(0, store.Clone()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := put(a, ev("2"), ev("3"), ev("4")); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(copied, ev("other 2")); err != nil {
+		t.Fatal(err)
+	}
+	pull(t, b, copied)
+	log := a.Certificate().Log(identity.LaneDetail)
+	head, _ := a.Head(records.BranchRef{Log: log})
+	signed := records.IssueReceipt(z.coordinator, zoneID, 1, 1, []records.ReceiptItem{
+		{Log: log, Start: head.Start(), Counter: head.Counter, Fingerprint: head.Fingerprint},
+	})
+	receipt := signed.Encode()
+
+	former := copied.Certificate()
+	if err := copied.AcceptReceipt(t.Context(), receipt); err != nil {
+		t.Error(err)
+	}
+	if copied.Receipted(log) != 0 || copied.Certificate() == former {
+		t.Errorf("the copy takes %d for safe", copied.Receipted(log))
+	}
+	// A third device may take the receipt for one of what it has not got yet,
+	// until it learns of the fork.
+	if err := b.AcceptReceipt(t.Context(), receipt); err != nil {
+		t.Fatal(err)
+	}
+	d, err := a.Difference(t.Context(), records.BranchRef{Log: log}, 1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.AcceptDifference(t.Context(), d); !errors.Is(err, records.ErrForked) {
+		t.Fatal(err)
+	}
+	if n := b.Receipted(log); n != 0 {
+		t.Errorf("a third device takes %d for safe", n)
+	}
+	if err := b.AcceptReceipt(t.Context(), receipt); !errors.Is(err, records.ErrStale) {
+		t.Errorf("again: %v", err)
+	}
+}
