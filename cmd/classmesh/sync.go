@@ -30,7 +30,11 @@ type syncReport struct {
 var errUplink = errors.New("no exchange with the coordinator")
 
 // errRefusedUplink: only people can change it.
-var errRefusedUplink = fmt.Errorf("%w: it refuses this device", errUplink)
+var errRefusedUplink = fmt.Errorf("%w, and trying again does not help", errUplink)
+
+// errStalled: the two are connected, and yet one of them does not take what the
+// other has.
+var errStalled = errors.New("the coordinator is connected, but for a while nothing more was exchanged: perhaps its disk or that of this device is full, or a log needs attention (see device status); what is missing is tried again by itself")
 
 // meshConfig is what the exchange of a device is made of.
 func (d *device) meshConfig() mesh.Config {
@@ -51,7 +55,7 @@ func (d *device) sync(ctx context.Context) (syncReport, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, syncPatience, errors.New("it takes too long; what has arrived is kept, so try again"))
 	defer cancel()
 	if d.node != nil {
-		return d.syncRunning(ctx)
+		return d.syncRunning(ctx, stallPatience)
 	}
 	r, err := mesh.Sync(ctx, d.meshConfig())
 	if errors.Is(err, mesh.ErrIncomplete) && ctx.Err() == nil {
@@ -70,18 +74,25 @@ func (d *device) syncReport(r exchange.Report) syncReport {
 }
 
 // syncRunning waits until coordinator and device hold the same and the
-// coordinator has confirmed what this device has written.
-func (d *device) syncRunning(ctx context.Context) (syncReport, error) {
+// coordinator has confirmed what this device has written. It gives up when for
+// as long as stall nothing moves although the two are connected.
+func (d *device) syncRunning(ctx context.Context, stall time.Duration) (syncReport, error) {
 	const every = 20 * time.Millisecond
 	asked := d.now()
+	moved, last := asked, moves{}
 	d.node.Poke()
 	for {
 		u := d.node.Status().Uplink
+		if m := d.moves(u); m != last {
+			moved, last = d.now(), m
+		}
 		switch {
 		case u.State == mesh.Connected && u.Equal && d.receipted():
 			return d.syncReport(u.Session), nil
 		case u.State == mesh.Refused:
 			return d.syncReport(u.Session), fmt.Errorf("sync: %w: %s", errRefusedUplink, u.Words)
+		case u.State == mesh.Connected && d.now().Sub(moved) > stall:
+			return d.syncReport(u.Session), fmt.Errorf("sync: %w", errStalled)
 		case u.State == mesh.Offline && d.now().Sub(asked) > uplinkPatience:
 			return d.syncReport(u.Session), fmt.Errorf("sync: %w: %s", errUplink, u.Words)
 		}
@@ -94,6 +105,25 @@ func (d *device) syncRunning(ctx context.Context) (syncReport, error) {
 // uplinkPatience is how long a device that is offline may take to come back
 // before an exchange that a person wants has failed.
 const uplinkPatience = 12 * time.Second
+
+// stallPatience is how long nothing may move before an exchange that a person
+// wants has failed.
+const stallPatience = 30 * time.Second
+
+// moves is what changes while an exchange gets on.
+type moves struct {
+	state          mesh.State
+	sent, received uint64
+	unsafe         uint64
+}
+
+func (d *device) moves(u mesh.UplinkStatus) moves {
+	m := moves{state: u.State, sent: u.Session.RecordsSent, received: u.Session.RecordsReceived}
+	for _, l := range d.replica.Logs() {
+		m.unsafe += l.Unsafe()
+	}
+	return m
+}
 
 // receipted reports whether the coordinator has confirmed all logs that this
 // device has written.
