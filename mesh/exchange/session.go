@@ -83,6 +83,7 @@ type Session struct {
 	}
 
 	sent, received atomic.Uint64
+	stalled        atomic.Bool // a write did not move in time
 	mu             sync.Mutex
 	report         Report
 }
@@ -271,9 +272,12 @@ func (s *Session) read(ctx context.Context, in chan<- Event) {
 	for {
 		m, n, err := r.Read()
 		var e Event = Received{m}
-		if err != nil {
+		switch {
+		case err != nil && s.stalled.Load(): // and so this side has closed it
+			e = Stop{wire.CodeTimeout, "the peer does not read"}
+		case err != nil:
 			e = Lost{err}
-		} else {
+		default:
 			s.received.Add(uint64(n))
 		}
 		select {
@@ -346,7 +350,10 @@ func (s *Session) writePieces(b []byte, abort func()) error {
 	stall := s.machine.cfg.Timing.Stall
 	for len(b) > 0 {
 		n := min(len(b), pieceBytes)
-		stop := s.cfg.Clock.AfterFunc(stall, abort)
+		stop := s.cfg.Clock.AfterFunc(stall, func() {
+			s.stalled.Store(true)
+			abort()
+		})
 		_, err := s.cfg.Stream.Write(b[:n])
 		stop()
 		if err != nil {
