@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -214,7 +215,11 @@ func dialSocket(ctx context.Context, to *url.URL, d *dialler) (*Conn, error) {
 		OnPongReceived: b.onPong,
 	})
 	if err != nil {
-		if response != nil {
+		switch {
+		case response == nil:
+		case response.StatusCode == http.StatusServiceUnavailable: // as admitSocket says it
+			return nil, &fault{kind: ErrRefused, text: "the other side is busy: HTTP " + response.Status}
+		default:
 			return nil, &fault{kind: ErrUnreachable, text: "a web server answers that is no classmesh (HTTP " + response.Status + "): another program, or the login page of the network"}
 		}
 		return nil, socketError(err)
@@ -298,5 +303,20 @@ func socketError(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return &fault{kind: ErrBroken, text: "the stream ended early"}
 	}
-	return &fault{kind: kind, text: err.Error()}
+	return &fault{kind: kind, text: cause(err)}
+}
+
+// cause is the innermost of what the libraries say, each of which puts its own
+// words before those of the next: what the network said.
+func cause(err error) string {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return dns.Error()
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Err != nil {
+		err = op.Err
+	}
+	if call, ok := errors.AsType[*os.SyscallError](err); ok {
+		err = call.Err
+	}
+	return err.Error()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -28,7 +29,7 @@ func (s *Store) Check(ctx context.Context, report func(problem error)) error {
 		defer tx.Rollback()
 		for problem := range tx.Check() {
 			problems++
-			report(mapError(problem))
+			report(pageProblem(problem))
 		}
 		return nil
 	})
@@ -39,6 +40,15 @@ func (s *Store) Check(ctx context.Context, report func(problem error)) error {
 		return fmt.Errorf("check store: %w", err)
 	}
 	return nil
+}
+
+// pageProblem is what bbolt's check of a page says. A page that is no page at
+// all makes it panic, which the check reports as well.
+func pageProblem(err error) error {
+	if strings.HasPrefix(err.Error(), "panic") {
+		return fmt.Errorf("a part of the file cannot be read (%s)", strings.TrimPrefix(err.Error(), "panic: "))
+	}
+	return mapError(err)
 }
 
 // Backup writes the store as of now to w, as a file that Open opens. Updates

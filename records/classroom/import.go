@@ -34,7 +34,11 @@ type ImportError struct{ Rows []RowError }
 func (e *ImportError) Error() string {
 	const shown = 10
 	var b strings.Builder
-	fmt.Fprintf(&b, "nothing was imported: %d rows are wrong", len(e.Rows))
+	if len(e.Rows) == 1 {
+		b.WriteString("nothing was imported: one row is wrong")
+	} else {
+		fmt.Fprintf(&b, "nothing was imported: %d rows are wrong", len(e.Rows))
+	}
 	for _, row := range e.Rows[:min(len(e.Rows), shown)] {
 		fmt.Fprintf(&b, "\n  %v", row)
 	}

@@ -165,6 +165,6 @@ func TestImportAfterHiding(t *testing.T) {
 func ExampleImportError() {
 	fmt.Println(&classroom.ImportError{Rows: []classroom.RowError{{Line: 7, Err: errors.New("the full name is empty")}}})
 	// Output:
-	// nothing was imported: 1 rows are wrong
+	// nothing was imported: one row is wrong
 	//   line 7: the full name is empty
 }
