@@ -104,7 +104,7 @@ func (z *zone) regain(r, other *roster.Roster) (*roster.Roster, error) {
 		var err error
 		listed, ok := r.Device(d.ID())
 		if !ok {
-			if r, err = r.AddDevice(d.Key, d.Name, d.Role, z.c.cfg.Now().UnixMilli()); err != nil {
+			if r, err = r.AddDevice(d.Key, d.Name, d.Role, z.c.leaseStart(r)); err != nil {
 				return nil, err
 			}
 		}

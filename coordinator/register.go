@@ -144,7 +144,7 @@ func (z *zone) add(ctx context.Context, kept Invitation, a Application) error {
 			role = roster.RoleAdministrates
 		}
 		now := z.c.cfg.Now()
-		next, err := r.AddDevice(a.Key, a.Name, role, now.UnixMilli())
+		next, err := r.AddDevice(a.Key, a.Name, role, z.c.leaseStart(r))
 		if errors.Is(err, roster.ErrKnownDevice) {
 			return r, nil // it needs no code any more, and uses none up
 		}

@@ -212,12 +212,20 @@ func (z *zone) meet(ctx context.Context, cert identity.Certificate) {
 			z.logger.Warn("an incarnation is not admitted", "device", cert.Device.ID().Short(), "error", err)
 			next = r
 		}
-		return next.RenewLease(cert.Device.ID(), z.c.cfg.Now().UnixMilli())
+		return next.RenewLease(cert.Device.ID(), z.c.leaseStart(next))
 	})
 	if err != nil {
 		// Records are taken all the same: they matter more than the lease.
 		z.logger.Error("an incarnation could not be listed or a lease renewed", "device", cert.Device.ID().Short(), "error", err)
 	}
+}
+
+// leaseStart is the time from which a lease runs that is given by a successor
+// of r, in milliseconds since 1970. Everybody judges leases by the latest time
+// that the coordinator has signed, so its clock, set back, must not shorten
+// them.
+func (c *Coordinator) leaseStart(r *roster.Roster) int64 {
+	return max(c.cfg.Now().UnixMilli(), r.Signed)
 }
 
 // open stores the record of a session that begins. Without room for it the

@@ -106,6 +106,29 @@ func TestSessionsMakeNoRosters(t *testing.T) {
 	s.stop()
 }
 
+// A coordinator whose clock was set back, such as one whose battery is empty,
+// goes on giving records to devices: the old ones, and those that join.
+func TestClockSetBack(t *testing.T) {
+	c := newCentre(t, t.TempDir())
+	zone := c.zone("School")
+	a := c.join(zone)
+	c.advance(-40 * 365 * 24 * time.Hour)
+	b := c.join(zone)
+	for _, d := range []*device{a, b} {
+		s := d.session()
+		defer s.stop()
+	}
+	for _, pair := range [][2]*device{{a, b}, {b, a}} {
+		from, to := pair[0], pair[1]
+		from.write(1)
+		n, _ := from.Frontier(records.BranchRef{Log: from.log()})
+		eventually(t, "what the other wrote arrives", func() bool {
+			got, _ := to.Frontier(records.BranchRef{Log: from.log()})
+			return got == n
+		})
+	}
+}
+
 func TestRevokedDevice(t *testing.T) {
 	c := newCentre(t, t.TempDir())
 	zone := c.zone("School")
