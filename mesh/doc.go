@@ -5,7 +5,7 @@
 //
 //	            dials                 is dialled by
 //	coordinator  ◄────────  Node  ◄────────  peers of the zone
-//	              uplink            Serve
+//	              uplink            Serve, and the other way round
 //
 // Whatever way a connection came about, it is treated alike: one for each
 // device, a session on it, what the session finds out about this device told to
@@ -22,6 +22,25 @@
 // anew after a session that has lasted a while. [Node.Poke] tries at once, but
 // a few times in a row only. Waits are measured by the steady clock, never by
 // the time of day.
+//
+// # Links on the LAN
+//
+// Whom to call is told by an address book (package discovery). Up to ten other
+// devices are all linked to; above, each device has six to eight links: to its
+// neighbours on the ring of device IDs, to one with an uplink, to some by
+// chance, one of which gives way every five minutes. A device that has links
+// enough turns callers away, but no neighbour. Devices that did not answer, or
+// were not heard of for long, are tried now and then, so that a LAN heals
+// without announcements too.
+//
+// # Sharing the uplink
+//
+// Devices that say that they reach the coordinator share that way
+// ([exchange.Sharing]): each brings what it has written, and of each log of
+// others one takes what comes. If word that a log is safe stays away for a
+// minute or so, a device exchanges it itself, for a minute at first, ten in the
+// end, whoever should. A device may say what it likes about its uplink: the
+// others lose a minute, and no record.
 //
 // # What is never decided here
 //

@@ -42,6 +42,7 @@ type network struct {
 	dials   int
 	traffic atomic.Int64 // bytes written
 	writes  atomic.Int64
+	uplinks atomic.Int64 // bytes written between devices and the coordinator
 	running sync.WaitGroup
 }
 
@@ -412,6 +413,9 @@ func (c *memConn) Write(p []byte) (int, error) {
 	}
 	c.pair.net.traffic.Add(int64(len(p)))
 	c.pair.net.writes.Add(1)
+	if c.pair.numbers[1] == 0 {
+		c.pair.net.uplinks.Add(int64(len(p)))
+	}
 	n, err := c.Conn.Write(p)
 	return n, c.mend(err)
 }

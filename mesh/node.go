@@ -24,6 +24,7 @@ type Node struct {
 
 	mu     sync.Mutex
 	uplink uplinkState
+	sharer *sharer
 }
 
 // New returns a node that [Node.Run] runs, once.
@@ -39,6 +40,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	if cfg.Book != nil {
 		n.lan = newLAN(n)
+		n.sharer = newSharer(n.lan.choice.draw)
 	}
 	n.uplink = uplinkState{state: Connecting, words: connectingWords, since: cfg.Clock.Now()}
 	if len(cfg.Uplink.Addresses) == 0 {
@@ -56,6 +58,9 @@ func (n *Node) Run(ctx context.Context) error {
 	var group errgroup.Group
 	if len(n.cfg.Uplink.Addresses) > 0 {
 		group.Go(func() error { n.runUplink(ctx); return nil })
+		if n.lan != nil {
+			group.Go(func() error { n.runSharing(ctx); return nil })
+		}
 	}
 	if n.lan != nil {
 		group.Go(func() error { n.lan.run(ctx); return nil })

@@ -144,6 +144,7 @@ func (n *Node) peers(uplink *peerLink) []Peer {
 // uplinkBegan notes that there is a session with the coordinator, which may or
 // may not accept it.
 func (n *Node) uplinkBegan(l *peerLink) {
+	n.share(l) // before it begins
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.uplink.link = l

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
@@ -123,7 +124,8 @@ func (m *Machine) mustAnnounce() bool {
 func (m *Machine) compareLater() {
 	if c := &m.compare; !c.waiting {
 		c.waiting = true
-		m.setTimer(TimerCompare)
+		// Those who share compare in turns.
+		m.effects = append(m.effects, SetTimer{TimerCompare, m.cfg.Timing.Compare * time.Duration(max(1, len(m.share.among)))})
 	}
 }
 
@@ -259,7 +261,7 @@ func (m *Machine) hearVector(msg *wire.Vector) {
 	}
 	sortRows(differing)
 	m.send(wire.NewVectorReply(differing)...)
-	m.toldAll(theirs)
+	m.toldAll(theirs, true)
 }
 
 func (m *Machine) hearVectorReply(msg *wire.VectorReply) {
@@ -269,19 +271,22 @@ func (m *Machine) hearVectorReply(msg *wire.VectorReply) {
 	}
 	if theirs, complete := m.collect(msg.Rows, msg.More); complete {
 		m.compare.awaiting = false
-		m.toldAll(theirs)
+		m.toldAll(theirs, true)
 	}
 }
 
-func (m *Machine) hearHave(msg *wire.Have) { m.toldAll(msg.Rows) }
+func (m *Machine) hearHave(msg *wire.Have) { m.toldAll(msg.Rows, false) }
 
 // toldAll takes note of rows of the peer's vector. Where a row in full shows
 // another fingerprint at the same counter, the peer's head is asked for, which
 // is evidence.
-func (m *Machine) toldAll(rows []wire.VectorRow) {
+func (m *Machine) toldAll(rows []wire.VectorRow, compared bool) {
 	for i := range rows {
 		row := &rows[i]
 		b := m.told(row)
+		if b != nil && compared {
+			m.overdue(b)
+		}
 		if b == nil || row.Fingerprint == (identity.Hash{}) {
 			continue
 		}

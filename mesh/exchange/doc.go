@@ -19,6 +19,7 @@
 //	          WantSegments … Segment     newest segment first
 //	both      Counters                   when all is there
 //	both      Safe                       if they differ in what is safe
+//	a device  Share                      what it leaves to others, see [Sharing]
 //	both      Push, Have, Receipt, …     from then on, as things happen
 //	          Bye
 //
@@ -46,5 +47,5 @@
 //   - No state about a peer outlives the session.
 //
 // In the code, machine.go says what is allowed when; greeting, key, compare,
-// fetch, staging, accept, serve and tell are its parts.
+// fetch, staging, accept, serve, tell, safe and share are its parts.
 package exchange

@@ -114,6 +114,7 @@ func (m *Machine) enter() {
 	}
 	m.key.theirs = m.hello.KeyNumber
 	m.tellKey()
+	m.shareWith(m.share.wanted)
 	if c := m.compare.theirs; c != nil { // heard before
 		m.hearCounters(c)
 	}

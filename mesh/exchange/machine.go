@@ -52,6 +52,7 @@ type Machine struct {
 	serve   serving
 	tell    telling
 	safe    safety
+	share   sharing
 	key     keying
 }
 
@@ -73,6 +74,7 @@ func New(cfg Config) *Machine {
 	m.fetch.requests = map[uint32]*request{}
 	m.tell.position = map[identity.LogID]uint64{}
 	m.tell.owed = map[identity.LogID]uint64{}
+	m.share.said = &wire.Share{}
 	m.tell.dirty = map[identity.LogID]wire.VectorRow{}
 	return m
 }
@@ -108,6 +110,8 @@ func (m *Machine) Step(e Event) []Effect {
 		}
 	case Lost:
 		m.lost(e.Err)
+	case Shared:
+		m.shareWith(e.Sharing)
 	case Stop:
 		m.bye(e.Code, e.Words)
 	}
@@ -221,6 +225,8 @@ func (m *Machine) receiveOpen(msg wire.Message) bool {
 		m.hearReceipt(msg)
 	case *wire.Safe:
 		m.hearSafe(msg)
+	case *wire.Share:
+		m.hearShare(msg)
 	case *wire.Key:
 		m.hearKey(msg)
 	default:

@@ -69,6 +69,9 @@ func (m *Machine) hearSafe(msg *wire.Safe) {
 	}
 	s := m.snapshot()
 	for i := range s.Rows {
+		if m.spared(s.Rows[i].Log) {
+			continue
+		}
 		known := uint64(0)
 		for _, row := range withPrefix(rows, s.Rows[i].Log) {
 			known = max(known, row.Counter)

@@ -35,7 +35,7 @@ const maxPushBytes = 256 << 10
 func (m *Machine) tellCommit(c *records.Commit) {
 	m.tell.news = true
 	m.learn(c.Ref)
-	if m.holds(c.Ref, c.Head.Counter) || m.judge() != Member {
+	if m.holds(c.Ref, c.Head.Counter) || m.spared(c.Ref.Log) || m.judge() != Member {
 		return
 	}
 	d := c.Difference
@@ -183,7 +183,7 @@ func signatureOf(encoded []byte) (s identity.Signature) {
 }
 
 func (m *Machine) tellReceipt(encoded []byte) {
-	if !slices.Contains(m.tell.heard, signatureOf(encoded)) && m.tell.unwritten < maxUnwritten/2 {
+	if !m.sparesReceipt(encoded) && !slices.Contains(m.tell.heard, signatureOf(encoded)) && m.tell.unwritten < maxUnwritten/2 {
 		m.tell.noteReceipt(encoded)
 		m.send(&wire.Receipt{Encoded: encoded})
 	}

@@ -22,7 +22,7 @@
 //	 9 Want         10 Nothing       11 Difference  12 SegmentList
 //	13 Rows         14 WantSegments  15 Segment    16 Entries
 //	17 Push         18 Credit        19 Receipt    20 Key
-//	21 Safe
+//	21 Safe       22 Share
 //
 // # Runs
 //

@@ -38,6 +38,7 @@ const (
 	TypeReceipt
 	TypeKey
 	TypeSafe
+	TypeShare
 
 	firstOptional Type = 128
 )
@@ -106,6 +107,8 @@ func describe(t Type) (description, bool) {
 		return description{64, func() Message { return new(Credit) }}, true
 	case TypeReceipt:
 		return description{maxReceiptPayload, func() Message { return new(Receipt) }}, true
+	case TypeShare:
+		return description{8*(MaxSharers+MaxAlso) + 16, func() Message { return new(Share) }}, true
 	case TypeSafe:
 		return description{MaxPayloadBytes, func() Message { return new(Safe) }}, true
 	case TypeKey:

@@ -100,6 +100,7 @@ func samples(t testing.TB) map[string][]wire.Message {
 		"roster":        wire.NewRoster([]byte("roster")),
 		"want-roster":   {&wire.WantRoster{}},
 		"counters":      {&wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 7}, Fingerprint: identity.Hash{7}, Round: 2, Reply: true, Staged: true}},
+		"share":         {&wire.Share{Among: []uint64{3, 1 << 60}, Also: []uint64{7}}},
 		"safe":          wire.NewSafe(vector[:1]),
 		"counters-safe": {&wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 7}, Fingerprint: identity.Hash{7}, Safe: 1 << 60}},
 		"vector":        wire.NewVector(vector, true),

@@ -1,0 +1,119 @@
+package mesh_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/classmesh/classmesh/mesh"
+	"github.com/classmesh/classmesh/records/identity"
+)
+
+// claim has every device know which others reach the coordinator, as membership
+// tells them, and of liars that they say so.
+func (w *network) claim(liars ...int) {
+	for _, d := range w.devices[1:] {
+		d.change = func(c *mesh.Config) {
+			c.HasUplink = func(id identity.DeviceID) bool {
+				for i, other := range w.devices[1:] {
+					if w.zone.keys[i+1].Public().ID() == id {
+						for _, liar := range liars {
+							if liar == i+1 {
+								return true
+							}
+						}
+						return other.on() && !w.isCut(0, i+1) && !w.isCut(i+1, 0)
+					}
+				}
+				return false
+			}
+		}
+	}
+}
+
+// recordsWithCoordinator is how many records passed between the coordinator and
+// devices of the LAN, in the sessions that are open: up and down.
+func (w *network) recordsWithCoordinator(remote int) (up, down uint64) {
+	for _, p := range w.devices[0].node.Status().Peers {
+		if p.Device != w.zone.keys[remote].Public().ID() {
+			up, down = up+p.Session.RecordsReceived, down+p.Session.RecordsSent
+		}
+	}
+	return up, down
+}
+
+// Of many devices with an uplink, one brings a given log to the coordinator and
+// takes what comes from elsewhere: each record crosses the uplink once.
+func TestSharedUplink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n, remote = 10, 10
+		w := newNetwork(t, n, 60)
+		defer w.stopAll()
+		w.claim()
+		w.setCut(func(a, b int) bool { return a != 0 && b != 0 && (a == remote || b == remote) }, false)
+		w.start(0)
+		w.start(upTo(n)...)
+		w.after(time.Minute)
+		total := uint64(0)
+		for range 20 {
+			for i := 1; i <= n; i++ {
+				w.write(i, 5)
+				total += 5
+			}
+			w.after(3 * time.Second)
+		}
+		w.after(10 * time.Second)
+		if !w.equal(append(upTo(n), 0)...) {
+			t.Error("not equal")
+		}
+		for i := 1; i <= n; i++ {
+			if !w.safe(i) {
+				t.Errorf("device %d does not know that everything is safe", i)
+			}
+		}
+		up, down := w.recordsWithCoordinator(remote)
+		t.Logf("%d up, %d down, %d KB with the coordinator", up, down, w.uplinks.Load()>>10)
+		if fromLAN, fromRemote := total*(n-1)/n, total/n; up > fromLAN*12/10 || down > fromRemote*12/10 {
+			t.Errorf("%d of %d records went up, %d of %d down", up, fromLAN, down, fromRemote)
+		}
+	})
+}
+
+// A device that says that it reaches the coordinator, and does not, delays
+// nothing for long; nor does one that has gone.
+func TestUselessCarrier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n, remote = 6, 6
+		w := newNetwork(t, n, 61)
+		defer w.stopAll()
+		w.claim(1, 2, 3)
+		// 1, 2 and 3 have no uplink. What they write is left to each other and
+		// to 4 and 5.
+		w.setCut(func(a, b int) bool {
+			a, b = min(a, b), max(a, b)
+			return a == 0 && b <= 3 || a != 0 && b == remote
+		}, false)
+		w.start(0)
+		w.start(upTo(n)...)
+		w.after(30 * time.Second)
+		for i := 1; i <= n; i++ {
+			w.write(i, 3)
+		}
+		w.after(2 * time.Minute)
+		for i := 1; i < n; i++ {
+			for _, lane := range identity.Lanes {
+				log := w.devices[i].replica.Certificate().Log(lane)
+				for _, h := range w.devices[i].replica.HeadsOf(w.zone.keys[i].Public().ID()) {
+					if h.Log == log && w.devices[i].replica.Receipted(log) < h.Counter {
+						t.Errorf("two minutes later device %d does not know that its work is safe", i)
+					}
+				}
+			}
+		}
+		w.write(remote, 3)
+		w.after(10 * time.Minute)
+		if !w.equal(append(upTo(n), 0)...) {
+			t.Error("what came from elsewhere did not get to the LAN")
+		}
+	})
+}
