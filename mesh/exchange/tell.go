@@ -238,6 +238,11 @@ func (m *Machine) tellReceipts() {
 	m.begin(func(id uint64) Effect { return ReadReceipts{id, beyond} }, func(d Done) {
 		t.reading = false
 		if m.phase == open {
+			// The peer may have heard one before it had anything that the
+			// receipt is about, and so have dropped it.
+			m.tell.heard = slices.DeleteFunc(m.tell.heard, func(s identity.Signature) bool {
+				return slices.ContainsFunc(d.Receipts, func(r []byte) bool { return s == signatureOf(r) })
+			})
 			for _, r := range d.Receipts {
 				m.tellReceipt(r)
 			}
