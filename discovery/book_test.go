@@ -443,3 +443,95 @@ func TestClockAt1970(t *testing.T) {
 		t.Error("format")
 	}
 }
+
+// Whoever is said to be where another is connected is not looked for there.
+func TestAddressInUseIsNotDialledForOthers(t *testing.T) {
+	w := newWorld(t)
+	w.Succeeded(device(1), address(t, "10.0.0.1:4433"))
+	w.learn(device(2), "10.0.0.1:4433", discovery.Gossip)
+	w.expect()
+	w.Ended(device(1), address(t, "10.0.0.1:4433"))
+	w.Failed(device(1), address(t, "10.0.0.1:4433"))
+	w.expect("2[10.0.0.1:4433]")
+}
+
+func TestOneDialForOneAddress(t *testing.T) {
+	w := newWorld(t)
+	w.learn(identity.DeviceID{}, "10.0.0.1:4433", discovery.MDNS)
+	w.learn(device(1), "10.0.0.1:4433", discovery.Coordinator)
+	w.expect("1[10.0.0.1:4433]")
+	w.Wrong(device(1), address(t, "10.0.0.1:4433"), device(2))
+	w.expect("2[10.0.0.1:4433]")
+	if all := w.All(); len(all) != 1 || !slices.Contains(all[0].Sources(), discovery.MDNS) {
+		t.Errorf("%+v", all)
+	}
+}
+
+// Among things that nobody has tried, the first to come stay for a while: who
+// announces more does not push out who announced before.
+func TestFirstComeStayAWhile(t *testing.T) {
+	w := newWorld(t)
+	for i := range 600 {
+		w.now = w.now.Add(500 * time.Millisecond)
+		w.learn(device(i+1), fmt.Sprintf("10.0.%d.%d:4433", i>>8, i&0xff|1), discovery.MDNS)
+		w.learn(device(1), fmt.Sprintf("10.1.%d.%d:4433", i>>8, i&0xff), discovery.Peer)
+	}
+	for i := range 7 {
+		if len(w.Candidates(device(i+2))) != 1 {
+			t.Errorf("device %d was pushed out", i+2)
+		}
+	}
+	got := w.Candidates(device(1))
+	if len(got) != 8 || !slices.ContainsFunc(got, func(e discovery.Entry) bool { return e.Address == "10.0.0.1:4433" }) {
+		t.Errorf("%d addresses", len(got))
+	}
+	// Later they make room.
+	w.now = w.now.Add(time.Hour)
+	if !w.learn(device(1), "10.2.0.1:4433", discovery.MDNS) || !w.learn(device(999), "10.2.0.2:4433", discovery.MDNS) {
+		t.Error("no room after an hour")
+	}
+}
+
+func TestLikeliestFirst(t *testing.T) {
+	w := newWorld(t)
+	d := device(1)
+	order := func() (list []string) {
+		for _, e := range w.Candidates(d) {
+			list = append(list, string(e.Address))
+		}
+		return list
+	}
+	check := func(why string, want ...string) {
+		t.Helper()
+		if got := order(); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", why, got, want)
+		}
+	}
+	w.Succeeded(d, address(t, "10.0.0.1:1"))
+	w.Ended(d, address(t, "10.0.0.1:1"))
+	w.now = w.now.Add(24 * time.Hour)
+	w.learn(d, "10.0.0.2:1", discovery.Coordinator)
+	check("what answered before what was told", "10.0.0.1:1", "10.0.0.2:1")
+	w.learn(d, "10.0.0.3:1", discovery.MDNS)
+	check("what is announced now before what answered yesterday", "10.0.0.3:1", "10.0.0.1:1", "10.0.0.2:1")
+	w.now = w.now.Add(time.Second)
+	w.Failed(d, address(t, "10.0.0.3:1"))
+	check("what just failed last", "10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1")
+	w.now = w.now.Add(time.Second)
+	w.learn(d, "10.0.0.3:1", discovery.MDNS)
+	check("announced again", "10.0.0.3:1", "10.0.0.1:1", "10.0.0.2:1")
+	w.Succeeded(d, address(t, "10.0.0.2:1"))
+	check("what is in use first", "10.0.0.2:1", "10.0.0.3:1", "10.0.0.1:1")
+}
+
+// An address that was ours on one network is somebody else's on the next.
+func TestOwnAddressOfAnotherNetwork(t *testing.T) {
+	w := newWorld(t)
+	a := address(t, "10.0.0.1:4433")
+	w.Wrong(identity.DeviceID{}, a, device(0xffff))
+	w.learn(identity.DeviceID{}, string(a), discovery.MDNS)
+	w.expect()
+	w.NetworkChanged()
+	w.learn(identity.DeviceID{}, string(a), discovery.MDNS)
+	w.expect("?[10.0.0.1:4433]")
+}

@@ -493,7 +493,8 @@ func discoveryZone(a, ours netip.AddrPort) netip.AddrPort {
 }
 
 // Neighbour returns where a device that can be called at call listens for
-// membership, by convention: at the next port of the same address.
+// membership, by convention: at the next port of the same address. After the
+// last port there is none, and 0 is not called.
 func Neighbour(call netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(call.Addr(), call.Port()+1)
 }

@@ -227,12 +227,27 @@ func TestSameNameNewLease(t *testing.T) {
 		c.at = at(30) // the lease changes while it runs
 		c.mu.Unlock()
 		eventually(t, 30*time.Second, "at its new address", func() bool { return connected(a, b, c) })
-		// Power cut, and another lease.
-		l.setCut(func(x, y netip.Addr) bool { return x == at(30).Addr() || y == at(30).Addr() })
-		again := l.startAt(3, at(31), 99, zoneKey(1))
-		eventually(t, 3*time.Minute, "at its newer address", func() bool { return connected(a, b, again) })
-		stopAll(a, b, c, again)
+		stopAll(a, b, c)
 	})
+	// Power cut, and another lease: how long that takes is chance, so it is
+	// tried some times.
+	const rounds = 9
+	var took []time.Duration
+	for range rounds {
+		bubble(t, func(t *testing.T, l *lan) {
+			a, b, c := l.start(1), l.start(2), l.start(3)
+			eventually(t, 5*time.Second, "all see all", func() bool { return connected(a, b, c) })
+			l.setCut(func(x, y netip.Addr) bool { return x == c.at.Addr() || y == c.at.Addr() })
+			again := l.startAt(3, at(31), 99, zoneKey(1))
+			took = append(took, eventually(t, 3*time.Minute, "at its newer address", func() bool { return connected(a, b, again) }))
+			stopAll(a, b, c, again)
+		})
+	}
+	slices.Sort(took)
+	t.Logf("a new lease after a power cut is taken after %v", took)
+	if took[rounds/2] > 50*time.Second { // to forget the old one takes longer
+		t.Error("too late")
+	}
 }
 
 // One identity at two addresses at once raises the alarm.
@@ -483,6 +498,7 @@ func TestTwoHundred(t *testing.T) {
 			nodes = append(nodes, l.start(n+1))
 		}
 		took := eventually(t, 3*time.Minute, "all see all", func() bool {
+			time.Sleep(2 * time.Second) // looking is work as well
 			for _, n := range nodes {
 				if len(n.Members()) != len(nodes)-1 {
 					return false

@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -135,6 +137,36 @@ func TestRubbishOnSockets(t *testing.T) {
 	// from one say nothing.
 	b, _ := sockets(t, 5, func() []netip.AddrPort { return []netip.AddrPort{to} }, nil)
 	until(t, 30*time.Second, "both", func() bool { return len(a.Members()) == 1 && len(b.Members()) == 1 })
+}
+
+// Callers from one address that say nothing take only so many places, and none
+// from others.
+func TestSilentCallers(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has 127.0.0.2 and up without being told")
+	}
+	a, _ := sockets(t, 6, nobody, nil)
+	to, _ := a.Address()
+	refused := 0
+	for range gossip.MaxIncomingOf + 3 {
+		conn, err := net.DialTimeout("tcp", to.String(), 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		// Who is taken in hears nothing for as long as a stream may last; who is
+		// not, the end, at once.
+		conn.SetReadDeadline(time.Now().Add(time.Second))
+		var none [1]byte
+		if _, err := conn.Read(none[:]); !errors.Is(err, os.ErrDeadlineExceeded) {
+			refused++
+		}
+	}
+	if refused != 3 {
+		t.Errorf("%d callers were refused, of whom 3 were too many", refused)
+	}
+	b, _ := sockets(t, 7, func() []netip.AddrPort { return []netip.AddrPort{to} }, nil)
+	until(t, 3*time.Second, "both", func() bool { return len(a.Members()) == 1 && len(b.Members()) == 1 })
 }
 
 // A device that holds the key invents members: there is an end to it, and

@@ -154,8 +154,9 @@ func (l *LAN) Start(i int, test, role string, environment ...string) *Process {
 	return p
 }
 
-// Expect waits until the process prints a line that holds want, and returns it.
-func (p *Process) Expect(within time.Duration, want string) string {
+// Expect waits until the process prints a line that holds want, and returns all
+// lines since the last one that was expected; that line is the last of them.
+func (p *Process) Expect(within time.Duration, want string) []string {
 	p.t.Helper()
 	deadline := time.After(within)
 	var seen []string
@@ -165,10 +166,10 @@ func (p *Process) Expect(within time.Duration, want string) string {
 			if !ok {
 				p.t.Fatalf("ended without saying %q; it said:\n%s", want, strings.Join(seen, "\n"))
 			}
-			if strings.Contains(line, want) {
-				return line
-			}
 			seen = append(seen, line)
+			if strings.Contains(line, want) {
+				return seen
+			}
 		case <-deadline:
 			p.t.Fatalf("did not say %q within %v; it said:\n%s", want, within, strings.Join(seen, "\n"))
 		}

@@ -122,6 +122,18 @@ func TestAddressesOfAnAnnouncement(t *testing.T) {
 	}
 }
 
+func TestOneBrowseTakesOnlySoMuch(t *testing.T) {
+	them, _ := service(t, mdns.Config{}, key(1))
+	us, found := service(t, mdns.Config{}, key(1))
+	if stops := us.Flood(eth0, mdns.MaxInstances, them.Text(), net.IPv4(10, 0, 0, 1)); stops > 0 || len(*found) != mdns.MaxInstances {
+		t.Errorf("stopped %d times after %d", stops, len(*found))
+	}
+	*found = nil
+	if stops := us.Flood(eth0, 2*mdns.MaxInstances, them.Text(), net.IPv4(10, 0, 0, 1)); stops == 0 || len(*found) != mdns.MaxInstances {
+		t.Errorf("stopped %d times after %d", stops, len(*found))
+	}
+}
+
 func TestAnnouncedAddresses(t *testing.T) {
 	on := eth0
 	for _, p := range []string{"10.0.0.1/24", "127.0.0.1/8", "fe80::1/64", "fd00::1/64"} {

@@ -14,6 +14,20 @@ const (
 	MaxTags      = maxTags
 )
 
+// Flood gives a service n entries as one browse of the library would, and
+// returns how often it asked to stop.
+func (s *Service) Flood(on discovery.Interface, n int, text []string, ip net.IP) (stops int) {
+	entries := make(chan *zeroconf.ServiceEntry, n)
+	for range n {
+		entry := zeroconf.NewServiceEntry("x", service, domain)
+		entry.Port, entry.Text, entry.AddrIPv4 = 4433, text, []net.IP{ip}
+		entries <- entry
+	}
+	close(entries)
+	s.collect(on, newest(s.cfg.Keys()), entries, func() { stops++ })
+	return stops
+}
+
 // Take gives a service an entry as the library would.
 func (s *Service) Take(on discovery.Interface, port int, text []string, ips ...net.IP) {
 	entry := zeroconf.NewServiceEntry("x", service, domain)

@@ -70,14 +70,16 @@ func TestHost(t *testing.T) {
 // goroutinesEnd waits until no more goroutines run than before.
 func goroutinesEnd(t *testing.T, before int) {
 	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(15 * time.Second)
 	for runtime.NumGoroutine() > before {
-		if time.Now().After(deadline) {
+		select {
+		case <-ticker.C:
+		case <-deadline:
 			buf := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
 		}
-		runtime.Gosched()
-		syscall.Select(0, nil, nil, nil, &syscall.Timeval{Usec: 10_000})
 	}
 }
 
@@ -125,7 +127,8 @@ func TestLinkLocalAlone(t *testing.T) {
 	a := lan.Start(1, "TestHost", "device 1")
 	b := lan.Start(2, "TestHost", "device 1")
 	a.Expect(soon, "found [fe80::")
-	if line := b.Expect(soon, "found [fe80::"); !strings.Contains(line, "%eth0]:4433") {
+	lines := b.Expect(soon, "found [fe80::")
+	if line := lines[len(lines)-1]; !strings.Contains(line, "%eth0]:4433") {
 		t.Errorf("without its zone: %s", line)
 	}
 	a.Stop(soon)
@@ -133,13 +136,23 @@ func TestLinkLocalAlone(t *testing.T) {
 }
 
 func TestAddressChangeIsAnnounced(t *testing.T) {
-	lan := lantest.New(t, 2)
+	lan := lantest.New(t, 3)
 	a := lan.Start(1, "TestHost", "device 1")
 	b := lan.Start(2, "TestHost", "device 1")
 	a.Expect(soon, "found 10.77.0.2:4433")
 	lan.IP("-n", lan.Host(2), "addr", "del", "10.77.0.2/24", "dev", "eth0")
 	lan.IP("-n", lan.Host(2), "addr", "add", "10.77.0.99/24", "dev", "eth0")
 	a.Expect(soon, "found 10.77.0.99:4433")
+	// The address that it had is announced no more.
+	late := lan.Start(3, "TestHost", "device 1")
+	for range 3 {
+		for _, line := range late.Expect(soon, "found 10.77.0.99:4433") {
+			if strings.Contains(line, "10.77.0.2:4433") {
+				t.Errorf("announced still: %s", line)
+			}
+		}
+	}
+	late.Stop(soon)
 	// The cable out and in again.
 	lan.Plug(2, false)
 	lan.Plug(2, true)

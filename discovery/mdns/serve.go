@@ -210,8 +210,14 @@ func (s *Service) resolve(ctx context.Context, on discovery.Interface, keys []di
 	if err != nil {
 		stop()
 	}
-	// The library waits for its entries to be read and closes the channel in
-	// the end, whatever happens.
+	s.collect(on, keys, entries, stop)
+	return err
+}
+
+// collect takes what a browse finds until its channel is closed: the library
+// waits for each entry to be read, and closes it in the end, whatever happens.
+// When there is too much it stops the browse.
+func (s *Service) collect(on discovery.Interface, keys []discovery.ZoneKey, entries <-chan *zeroconf.ServiceEntry, stop func()) {
 	seen := 0
 	for entry := range entries {
 		if seen++; seen > maxInstances {
@@ -220,7 +226,6 @@ func (s *Service) resolve(ctx context.Context, on discovery.Interface, keys []di
 		}
 		s.take(on, keys, entry)
 	}
-	return err
 }
 
 // take tells of an instance, if it is of the zone.
