@@ -25,7 +25,7 @@ func (a *acceptance) idle() bool {
 // share a transaction; of the largest, there is one.
 const (
 	maxHandovers     = 64
-	maxHandoverBytes = 512 << 10
+	maxHandoverBytes = 1 << 20
 )
 
 // inbound is a message with entries, and the Entries that follow it.

@@ -68,7 +68,7 @@ func (t *Timing) setDefaults() {
 
 // DefaultWindow is how many bytes of runs a side takes that are not on disk
 // yet.
-const DefaultWindow = 1 << 20
+const DefaultWindow = 2 << 20
 
 // Config is what a [Machine] is made of. Local, Peer, Admission and Codec are
 // required.

@@ -498,19 +498,25 @@ func (m *replica) plan(l *log) exchange.Plan {
 	p := exchange.Plan{Target: l.target.Counter}
 	now := checksums(l)
 	all := l.candidate()
+	complete := true // all segments above match
 	for _, r := range slices.Backward(l.rows) {
 		if now[r.First] == r.Checksum {
 			continue
 		}
-		need := records.Need{First: r.First}
-		if !l.whole[r.First] && m.partial() {
-			for c := range all {
-				if firstOf(c) == r.First {
-					need.From = max(need.From, c+1)
-				}
+		above := uint64(0) // the highest counter that is stored of it
+		for c := range all {
+			if firstOf(c) == r.First {
+				above = max(above, c)
 			}
 		}
-		p.Needs = append(p.Needs, need)
+		if above == 0 || complete { // otherwise it may differ only by what others supersede
+			need := records.Need{First: r.First}
+			if above > 0 && !l.whole[r.First] && m.partial() {
+				need.From = above + 1
+			}
+			p.Needs = append(p.Needs, need)
+		}
+		complete = false
 	}
 	return p
 }

@@ -25,7 +25,7 @@ type staging struct {
 
 // maxSegmentsOut is how many segments may be out: a few, so that the replica
 // stores several at once, and the peer reads ahead.
-const maxSegmentsOut = 8
+const maxSegmentsOut = 12
 
 // segmentsPerRequest is how many are asked for at once.
 const segmentsPerRequest = 4
