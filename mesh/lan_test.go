@@ -19,7 +19,8 @@ func TestLANFullMesh(t *testing.T) {
 		defer w.stopAll()
 		w.start(upTo(8)...)
 		w.announce(false)
-		time.Sleep(3 * time.Second)
+		// Where both have called each other, one connection takes its time to end.
+		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		for a := 1; a <= 8; a++ {
 			for b := 1; b <= 8; b++ {

@@ -28,7 +28,7 @@ import (
 func TestHost(t *testing.T) {
 	words := strings.Fields(lantest.Role())
 	if len(words) == 0 {
-		t.Skip("this is a part of other tests, which start it on hosts of their own")
+		return // nobody has asked for a host
 	}
 	stopped := lantest.Stopped()
 	switch words[0] {
