@@ -111,7 +111,7 @@ func TestUselessCarrier(t *testing.T) {
 			}
 		}
 		w.write(remote, 3)
-		w.after(10 * time.Minute)
+		w.after(15 * time.Minute)
 		if !w.equal(append(upTo(n), 0)...) {
 			t.Error("what came from elsewhere did not get to the LAN")
 		}

@@ -35,8 +35,6 @@ type branch struct {
 	staged  uint64 // the head of which it has segments, or 0
 
 	stage     stage
-	seen      uint64         // what the peer held at the last comparison
-	late      bool           // left to others, but lacking already then: it is fetched all the same
 	suspect   bool           // at the same counter as here, but not the same
 	blocked   bool           // nothing more is taken until there is another roster
 	forgotten bool           // is not kept track of any more
@@ -163,7 +161,7 @@ func (m *Machine) learn(ref records.BranchRef) {
 
 // lacks reports whether the peer has something of a branch that is not here.
 func (m *Machine) lacks(b *branch) bool {
-	if m.leaves(b) && !b.late {
+	if m.leaves(b) && !m.share.late[prefixOf(b.name.Log)] {
 		return false
 	}
 	counter, _ := m.frontier(b)

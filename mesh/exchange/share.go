@@ -43,6 +43,11 @@ type sharing struct {
 	among  []uint64        // with whom, itself included; empty: with nobody
 	own    map[prefix]bool // its own logs
 	also   map[prefix]bool
+	// Of logs that are left to others: what the peer held at the last
+	// comparison, and whether that was lacking already then. A log may have
+	// another name at the next one.
+	seen   map[prefix]uint64
+	late   map[prefix]bool
 	wanted Sharing     // by this side
 	said   *wire.Share // last
 }
@@ -142,6 +147,9 @@ func (m *Machine) hearShare(msg *wire.Share) { m.setShare(m.hello.Certificate, m
 func (m *Machine) setShare(who identity.Certificate, msg *wire.Share) {
 	s := &m.share
 	s.device, s.among = short8(who.Device.ID()), msg.Among
+	if len(s.among) == 0 || s.seen == nil {
+		s.seen, s.late = map[prefix]uint64{}, map[prefix]bool{}
+	}
 	s.own, s.also = map[prefix]bool{}, map[prefix]bool{}
 	for _, lane := range identity.Lanes {
 		s.own[prefixOf(who.Log(lane))] = true
@@ -177,9 +185,21 @@ func (m *Machine) setShare(who identity.Certificate, msg *wire.Share) {
 // overdue notes, at a comparison, what the peer holds of a branch that is left
 // to others, and whether that was lacking here at the last one already.
 func (m *Machine) overdue(b *branch) {
+	if !m.leaves(b) {
+		return
+	}
+	s, p := &m.share, prefixOf(b.name.Log)
+	if len(s.seen) == maxBranches {
+		clear(s.seen) // of names that a peer makes up
+		clear(s.late)
+	}
 	counter, _ := m.frontier(b)
-	b.late = m.leaves(b) && b.seen > counter
-	b.seen = b.counter
+	if s.seen[p] > counter {
+		s.late[p] = true
+	} else {
+		delete(s.late, p)
+	}
+	s.seen[p] = b.counter
 	m.consider(b)
 }
 
