@@ -8,8 +8,8 @@ RACE := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
 .PHONY: demo build test vet bench
 
 # A coordinator and three devices on this machine, with a sample class.
-demo:
-	@$(GO) run ./cmd/classmesh demo
+demo: build
+	@exec bin/classmesh demo
 
 # The program, as bin/classmesh.
 build:
