@@ -5,7 +5,7 @@ GO ?= go
 # The race detector needs cgo and with it a C compiler.
 RACE := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
 
-.PHONY: demo build test vet bench
+.PHONY: demo build test test-lan vet bench
 
 # A coordinator and three devices on this machine, with a sample class.
 demo: build
@@ -20,6 +20,11 @@ test: vet
 	@$(if $(RACE),,echo "left out: the race detector, because there is no C compiler ($$($(GO) env CC))")
 	@CGO_ENABLED=$(if $(RACE),1,0) $(GO) run .ci/report/main.go $(RACE) ./...
 	@$(if $(RACE),$(GO) run .ci/report/main.go -run TestSimulator ./mesh/exchange)
+
+# The program on small networks with faults: cut, lossy, thin, filtered. It needs
+# root, ip, tc and nft, and says so if they are not there; make test runs it too.
+test-lan:
+	@$(GO) run .ci/report/main.go -count=1 ./cmd/classmesh/lantest
 
 vet:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt these files"; exit 1; }

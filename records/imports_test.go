@@ -60,6 +60,7 @@ var fences = map[string][]string{
 	"github.com/klauspost":       {"mesh/wire"},
 	"golang.org/x/crypto":        {"records/classroom"},
 	"github.com/spf13/cobra":     {"cmd/classmesh"},
+	"golang.org/x/sys":           {"cmd/classmesh/lantest"},
 
 	"github.com/grandcat/zeroconf":    {"discovery/mdns"},
 	"github.com/hashicorp/memberlist": {"discovery/gossip"},

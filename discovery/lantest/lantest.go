@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,14 +49,13 @@ func New(t testing.TB, n int) *LAN {
 		}
 		t.Skip(err)
 	}
+	sweep()
 	l := &LAN{t: t, prefix: fmt.Sprintf("cm%d-%d-", os.Getpid(), networks.Add(1))}
-	sw := l.prefix + "sw"
-	l.addNamespace(sw)
+	sw := l.Namespace("sw")
 	l.IP("-n", sw, "link", "add", "br0", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
 	l.IP("-n", sw, "link", "set", "br0", "up")
 	for i := 1; i <= n; i++ {
-		h, port := l.Host(i), fmt.Sprintf("p%d", i)
-		l.addNamespace(h)
+		h, port := l.Namespace(fmt.Sprintf("h%d", i)), Port(i)
 		l.IP("-n", h, "link", "set", "lo", "up")
 		l.IP("-n", sw, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", h)
 		l.IP("-n", sw, "link", "set", port, "master", "br0")
@@ -76,18 +76,47 @@ func possible() error {
 	return nil
 }
 
-func (l *LAN) addNamespace(name string) {
+// sweep removes the namespaces of tests that were killed.
+var sweep = sync.OnceFunc(func() {
+	out, err := exec.Command("ip", "netns", "list").Output()
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(out)) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		var pid, n int
+		if _, err := fmt.Sscanf(name, "cm%d-%d-", &pid, &n); err != nil {
+			continue
+		}
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); os.IsNotExist(err) {
+			exec.Command("ip", "netns", "delete", name).Run() // another test may sweep too
+		}
+	}
+})
+
+// Namespace makes one more namespace, which is gone when the test ends, and
+// returns its name for the command ip.
+func (l *LAN) Namespace(name string) string {
 	l.t.Helper()
+	name = l.prefix + name
 	l.IP("netns", "add", name)
 	l.t.Cleanup(func() {
 		if out, err := exec.Command("ip", "netns", "delete", name).CombinedOutput(); err != nil {
 			l.t.Errorf("delete network namespace: %v: %s", err, out)
 		}
 	})
+	return name
 }
 
 // Host returns the name of the namespace of host i, for the command ip.
 func (l *LAN) Host(i int) string { return fmt.Sprintf("%sh%d", l.prefix, i) }
+
+// Switch returns the name of the namespace of the switch. Its bridge is br0.
+func (l *LAN) Switch() string { return l.prefix + "sw" }
+
+// Port returns the name of the interface of the switch to which host i is
+// connected.
+func Port(i int) string { return fmt.Sprintf("p%d", i) }
 
 // IP runs the command ip.
 func (l *LAN) IP(args ...string) {
@@ -104,7 +133,7 @@ func (l *LAN) Plug(i int, in bool) {
 	if in {
 		state = "up"
 	}
-	l.IP("-n", l.prefix+"sw", "link", "set", fmt.Sprintf("p%d", i), state)
+	l.IP("-n", l.Switch(), "link", "set", Port(i), state)
 }
 
 // Process is a part of a test that runs on a host.
