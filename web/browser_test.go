@@ -310,6 +310,33 @@ func TestInBrowser(t *testing.T) {
 	b.wait(`document.querySelector("[data-badge].safe") !== null`)
 }
 
+// TestMeshInBrowser looks at the drawing of the devices on a phone and on a
+// desk, and sees it follow what happens.
+func TestMeshInBrowser(t *testing.T) {
+	ctx := newChromium(t)
+	d := newDevice(t)
+	b := newTab(d, ctx)
+	b.size(360, 640)
+	m := d.members
+	six := uint64(6)
+	d.setSync(web.Sync{State: web.StateConnected})
+	d.setMesh(web.Mesh{Peers: []web.MeshPeer{
+		linked(m[0], m[2]), {Device: m[1], State: web.PeerConnected, Transport: "websocket", Via: []string{"typed"}, Lacks: &six},
+		{Device: m[2], State: web.PeerKnown, Uplink: true}, {Device: m[3], State: web.PeerAway, Address: "10.0.0.6:7701", Via: []string{"remembered"}}}})
+	b.signIn("teacher")
+	b.open("/status")
+	b.follow(`a[href="/status/mesh"]`)
+	b.check("mesh-phone")
+	b.size(1200, 800)
+	b.check("mesh")
+	d.setSync(web.Sync{State: web.StateOffline, NotYetSafe: 3})
+	d.setMesh(web.Mesh{Problems: []web.MeshProblem{{Name: "isolated"}}, Peers: []web.MeshPeer{{Device: m[0], State: web.PeerAway}}})
+	b.wait(`document.querySelector(".mesh .away") !== null && document.querySelectorAll(".mesh line.own").length === 0`) // by itself
+	b.check("mesh-apart")
+	b.size(360, 640)
+	b.check("mesh-apart-phone")
+}
+
 // TestAnswerSurvivesLostConnection: an answer given while the device cannot be
 // reached is recorded, once, when it can be again, and the page says so.
 func TestAnswerSurvivesLostConnection(t *testing.T) {

@@ -38,6 +38,7 @@ func TestPages(t *testing.T) {
 		{"/exercises/nothing", false, 404, "does not have that exercise"},
 		{"/progress", false, 200, "Understand fractions"},
 		{"/status", false, 200, "May the children leave now?"},
+		{"/status/mesh", true, 200, "Device by device"},
 		{"/classes", true, 200, "2 learners"},
 		{"/classes/" + d.class.String(), true, 200, "Bako Juma"},
 		{"/classes/group-nothing", true, 404, "no such class"},

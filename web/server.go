@@ -32,6 +32,9 @@ type Config struct {
 	// Sync says how far the exchange with others is; it is called often and
 	// must be quick. Nil: this device exchanges nothing.
 	Sync func() Sync
+	// Mesh says how the devices of the zone hang together. Nil: this device
+	// exchanges nothing with others.
+	Mesh func() Mesh
 	// SyncNow asks for an exchange at once and does not wait for it. Nil: it
 	// cannot be asked for.
 	SyncNow func()
@@ -83,6 +86,9 @@ func New(c Config) (*Server, error) {
 	if c.Sync == nil {
 		c.Sync = func() Sync { return Sync{State: StateNone} }
 	}
+	if c.Mesh == nil {
+		c.Mesh = func() Mesh { return Mesh{Off: true} }
+	}
 	s := &Server{cfg: c, entrance: make(chan struct{}, maxEntrance), started: time.Now()}
 	s.sessions.key = c.SessionKey
 	var err error
@@ -126,6 +132,7 @@ func (s *Server) routes() *http.ServeMux {
 	mux.Handle("GET /learners/{learner}/exercises/{exercise}", s.staffPage(s.attempts))
 
 	mux.Handle("GET /status", s.page(s.status))
+	mux.Handle("GET /status/mesh", s.staffPage(s.mesh))
 	mux.Handle("POST /status/sync", s.staffPage(s.syncNow))
 
 	mux.Handle("POST /api/v1/session", s.openAPI(s.apiSignIn))

@@ -45,7 +45,8 @@ type statusPage struct {
 	CanSync  bool
 	Asked    bool // for an exchange
 	Devices  []deviceState
-	LinkText string // the state of the uplink in words
+	LinkText string   // the state of the uplink in words
+	Problems []string // what keeps this device from others, in words, for staff
 }
 
 // deviceState is how much of a device's records is here and safe, over all of
@@ -74,6 +75,15 @@ func (s *Server) status(w http.ResponseWriter, v *visit) error {
 	if !y.LastOK.IsZero() {
 		if data.Seen, err = v.lang.ago(s.cfg.Now().Sub(y.LastOK)); err != nil {
 			return err
+		}
+	}
+	if v.isStaff() {
+		p := phrases{l: v.lang}
+		for _, problem := range s.cfg.Mesh().Problems {
+			data.Problems = append(data.Problems, p.problem(problem))
+		}
+		if p.err != nil {
+			return p.err
 		}
 	}
 	return s.render(w, v, http.StatusOK, "status", data)

@@ -49,9 +49,12 @@ type device struct {
 	server  *httptest.Server
 	address string
 
+	members []identity.DeviceID // the other devices, by name: see otherRooms
+
 	mu     sync.Mutex // guards the rest
 	clock  time.Time
 	sync   web.Sync
+	mesh   web.Mesh
 	synced int // how often an exchange was asked for
 
 	class   classroom.GroupID
@@ -61,6 +64,9 @@ type device struct {
 }
 
 const password = "open sesame"
+
+// otherRooms are the names of the other devices of the zone.
+var otherRooms = []string{"Laboratory of <science> upstairs", "library", "room 5", "room 6"}
 
 func newDevice(t testing.TB) *device { return newDeviceIn(t, storetest.NewMemory()) }
 
@@ -82,6 +88,13 @@ func newDeviceIn(t testing.TB, store records.Store) *device {
 	must(err)
 	ros, err = ros.AddDevice(key.Public(), "room 4", roster.RoleAdministrates, created)
 	must(err)
+	for _, name := range otherRooms {
+		other, err := identity.GenerateDeviceKey(random)
+		must(err)
+		ros, err = ros.AddDevice(other.Public(), name, roster.RoleClassroom, created)
+		must(err)
+		d.members = append(d.members, other.Public().ID())
+	}
 	d.replica, err = records.Found(t.Context(), records.Config{
 		Store: store, Identity: key, Random: random, Logger: slog.New(slog.DiscardHandler), Now: d.now,
 	}, records.Founding{Zone: identity.ZoneID{1}, Coordinator: coordinator.Public(), Roster: ros.Sign(coordinator, created).Encode()})
@@ -114,6 +127,11 @@ func newDeviceIn(t testing.TB, store records.Store) *device {
 			d.mu.Lock()
 			defer d.mu.Unlock()
 			return d.sync
+		},
+		Mesh: func() web.Mesh {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return d.mesh
 		},
 		SyncNow: func() {
 			d.mu.Lock()
@@ -163,6 +181,12 @@ func (d *device) setSync(s web.Sync) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.sync = s
+}
+
+func (d *device) setMesh(m web.Mesh) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mesh = m
 }
 
 func (d *device) progress(user identity.UserID) *classroom.LearnerProgress {

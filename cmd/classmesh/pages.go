@@ -21,7 +21,7 @@ func (d *device) pages() (http.Handler, error) {
 	server, err := web.New(web.Config{
 		Replica: d.replica, Gate: d.gate, Library: library, SessionKey: key[:],
 		Name: d.settings.Name, ZoneName: func() string { return d.replica.Roster().Name },
-		Sync: d.pageSync, SyncNow: d.node.Poke,
+		Sync: d.pageSync, Mesh: d.pageMesh, SyncNow: d.node.Poke,
 		Now: d.now, Random: d.random, Logger: d.logger(),
 	})
 	if err != nil {
@@ -54,4 +54,20 @@ func (d *device) pageSync() web.Sync {
 		})
 	}
 	return s
+}
+
+// pageMesh tells pages how the devices hang together.
+func (d *device) pageMesh() web.Mesh {
+	m := web.Mesh{Off: d.lan == nil}
+	for _, f := range d.findings() {
+		m.Problems = append(m.Problems, web.MeshProblem{Name: string(f.Problem), Words: f.Words})
+	}
+	for _, p := range d.node.Status().Peers {
+		peer := web.MeshPeer{
+			Device: p.Device, State: web.PeerState(p.State), Address: p.Address, Via: viaWords(&p),
+			Transport: string(p.Transport), Equal: p.Session.Equal, Lacks: lacks(&p), LastExchange: p.LastExchange,
+		}
+		m.Peers = append(m.Peers, peer)
+	}
+	return m
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,29 +56,48 @@ type logReport struct {
 type peerReport struct {
 	Device identity.DeviceID `json:"device"`
 	Name   string            `json:"name"`
-	State  mesh.PeerState    `json:"state"`
 	// Address is that of the connection, or where the device would be called.
-	Address   string     `json:"address"`
-	Via       []string   `json:"via"` // how the address came to be known
-	Transport string     `json:"transport,omitempty"`
-	Since     *time.Time `json:"since,omitempty"` // of the connection
-	Equal     bool       `json:"equal"`           // at the last comparison both held the same
-	// LastExchange is when the device last said something.
-	LastExchange *time.Time `json:"last_exchange,omitempty"`
+	Address   string         `json:"address"`
+	Via       []string       `json:"via"`       // how the address came to be known
+	Transport string         `json:"transport"` // quic or websocket; empty: not connected
+	State     mesh.PeerState `json:"state"`
+	RTT       *float64       `json:"rtt_ms"` // null: not measured
+	// Lacks is how many records are here and, as far as is known, not there;
+	// null: not known.
+	Lacks *uint64 `json:"lacks"`
+	// LastExchange is when the device last said something; null: not known.
+	LastExchange *time.Time `json:"last_exchange"`
+	Since        *time.Time `json:"since"` // of the connection
+	Equal        bool       `json:"equal"` // at the last comparison both held the same
 }
 
 func newPeerReport(p *mesh.Peer) peerReport {
 	r := peerReport{
-		Device: p.Device, Name: p.Name, State: p.State, Address: p.Address, Via: []string{},
-		Transport: string(p.Transport), Equal: p.Session.Equal,
-	}
-	for _, source := range p.Via {
-		r.Via = append(r.Via, source.String())
+		Device: p.Device, Name: p.Name, State: p.State, Address: p.Address, Via: viaWords(p),
+		Transport: string(p.Transport), Equal: p.Session.Equal, Lacks: lacks(p),
 	}
 	if p.State == mesh.PeerConnected {
 		r.Since, r.LastExchange = &p.Since, &p.LastExchange
 	}
 	return r
+}
+
+// viaWords are the ways in which a peer's address came to be known.
+func viaWords(p *mesh.Peer) []string {
+	words := []string{}
+	for _, source := range p.Via {
+		words = append(words, source.String())
+	}
+	return words
+}
+
+// lacks is how many records a peer lacks that are here, nil if that is not
+// known.
+func lacks(p *mesh.Peer) *uint64 {
+	if p.State != mesh.PeerConnected || !p.Session.Equal {
+		return nil
+	}
+	return new(uint64)
 }
 
 // uplinkStopped is the state of the uplink while the device does not run.
@@ -124,15 +144,24 @@ func (d *device) status(context.Context) (statusReport, error) {
 	}
 	if d.lan != nil {
 		s.LAN = &lanReport{Address: d.lan.listener.Addr().String(), Findings: []string{}}
-		interfaces, err := discovery.SystemInterfaces()
-		if err != nil {
-			return s, err
-		}
-		for _, f := range d.node.Doctor(interfaces) {
+		for _, f := range d.findings() {
 			s.LAN.Findings = append(s.LAN.Findings, f.Words)
 		}
 	}
 	return s, nil
+}
+
+// findings say what keeps the device from others of its network.
+func (d *device) findings() []mesh.Finding {
+	if d.lan == nil {
+		return nil
+	}
+	interfaces, err := discovery.SystemInterfaces()
+	if err != nil {
+		d.logger().Warn("the network cannot be looked at", "error", err)
+		return nil // no interfaces would be a finding
+	}
+	return d.node.Doctor(interfaces)
 }
 
 // contactName is the file that keeps when the coordinator was last connected,
@@ -200,10 +229,14 @@ func (s *statusReport) print(w io.Writer) error {
 		}
 	}
 	if len(s.Peers) > 0 {
-		fmt.Fprintln(t, "\npeer\tdevice\tstate\taddress\tby")
+		fmt.Fprintln(t, "\npeer\tdevice\tstate\tlacks\taddress\tby\tfound")
 	}
 	for _, p := range s.Peers {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", p.Name, p.Device.Short(), p.State, p.Address, p.Transport)
+		missing := "?"
+		if p.Lacks != nil {
+			missing = fmt.Sprint(*p.Lacks)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, p.Device.Short(), p.State, missing, p.Address, cmp.Or(p.Transport, "-"), strings.Join(p.Via, ", "))
 	}
 	if s.LAN != nil {
 		for _, words := range s.LAN.Findings {
