@@ -30,10 +30,11 @@ vet:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt these files"; exit 1; }
 	@$(GO) vet ./... && $(GO) vet .ci/report/main.go
 
-# How fast records move, what that costs, and what the machine allows.
-# BENCH_N records, BENCH_RUNS times.
-BENCH_N ?= 100000
+# How fast records move, what that costs, and what the machine allows. ROW: one
+# row, or what several begin with; BENCH_N: zones of that many records only;
+# BENCH_RUNS times; BENCH_DIR: where zones are kept for the next time.
+BENCH_N ?= 0
 BENCH_RUNS ?= 5
 
 bench:
-	@$(GO) run ./cmd/bench -n $(BENCH_N) -runs $(BENCH_RUNS)
+	@$(GO) run ./cmd/bench -n $(BENCH_N) -runs $(BENCH_RUNS) -row "$(ROW)" -dir "$(BENCH_DIR)"

@@ -50,7 +50,7 @@ var allowed = map[string][]string{
 }
 
 // fences names, for each library, the only package that may import it. bbolt
-// has more: two kinds of storage, and what measures its limits.
+// has more: two kinds of storage. cmd/bench measures what libraries can do.
 var fences = map[string][]string{
 	"go.etcd.io/bbolt":           {"records/boltstore", "coordinator/boltstore", "cmd/bench"},
 	"lukechampine.com/blake3":    {"records/identity"},

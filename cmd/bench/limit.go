@@ -6,11 +6,14 @@ import (
 	"encoding/binary"
 	"io"
 	"os"
+	"slices"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/classmesh/classmesh/mesh/link"
+	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
 )
 
@@ -90,4 +93,65 @@ func quicStream(ctx context.Context, n int) (perSecond float64, err error) {
 	}
 	took := time.Since(began)
 	return float64(n) / took.Seconds(), <-done
+}
+
+// syncFile returns the median time of an fsync after 4 KiB were appended.
+func syncFile(path string) (time.Duration, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(path)
+	defer f.Close()
+	var took []time.Duration
+	block := make([]byte, 4096)
+	for range 51 {
+		if _, err := f.Write(block); err != nil {
+			return 0, err
+		}
+		began := time.Now()
+		if err := f.Sync(); err != nil {
+			return 0, err
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	return took[len(took)/2], nil
+}
+
+// latticeHash returns how many entries a second one core adds to a fingerprint,
+// the hash of each included.
+func latticeHash() float64 {
+	const n = 20_000
+	var sum records.Sum
+	entry := records.Entry{Envelope: make([]byte, 60), Body: make([]byte, 60)}
+	began := time.Now()
+	for i := range n {
+		entry.Counter = uint64(i)
+		sum.Add(entry.Leaf(identity.LogID{}))
+	}
+	return n / time.Since(began).Seconds()
+}
+
+// compress returns how many entries a second one core compresses as they are, in
+// pieces of 256 KiB, and how many bytes are left of one.
+func compress(entries []records.Entry) (perSecond, bytesEach float64, err error) {
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer encoder.Close()
+	var plain, packed []byte
+	size := 0
+	began := time.Now()
+	for i := range entries {
+		plain = append(append(plain, entries[i].Envelope...), entries[i].Body...)
+		if len(plain) >= 256<<10 || i == len(entries)-1 {
+			packed = encoder.EncodeAll(plain, packed[:0])
+			size += len(packed)
+			plain = plain[:0]
+		}
+	}
+	n := float64(len(entries))
+	return n / time.Since(began).Seconds(), float64(size) / n, nil
 }

@@ -1,14 +1,24 @@
 package main
 
 import (
+	"fmt"
 	"os"
-	"syscall"
+	"strings"
 )
 
-// peakMemory is the most memory that a process had, in bytes.
-func peakMemory(s *os.ProcessState) float64 {
-	if usage, ok := s.SysUsage().(*syscall.Rusage); ok {
-		return float64(usage.Maxrss) * 1024
+// peakMemory is the most memory that this process has had, in bytes, mapped
+// pages of files included.
+func peakMemory() float64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			var kib float64
+			fmt.Sscan(value, &kib)
+			return kib * 1024
+		}
 	}
 	return 0
 }

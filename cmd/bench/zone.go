@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,147 +15,137 @@ import (
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/boltstore"
-	"github.com/classmesh/classmesh/records/classroom"
 	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/records/roster"
 )
 
-// zone is what was made to be measured.
+// zone is what was made to be measured: a folder with the store of a holder,
+// and this, as JSON. It does not change once it is made.
 type zone struct {
-	records  int // entries of all logs, as a receiver gets them
-	written  int // entries ever written
-	founding records.Founding
-	receiver identity.DeviceKey
+	dir    string
+	sample []records.Entry // some of what is in it, once it was read
+
+	Records  int    // entries of all logs, as a receiver gets them
+	Written  int    // entries ever written
+	Devices  int    // that wrote them
+	Learner  string // one whose work is spread over several devices, in hex
+	Class    string // one of forty
+	Contents []string
+	Took     time.Duration // to make it
+	Receiver []byte        // seed of its key
+	Founding struct {
+		Zone        identity.ZoneID
+		Coordinator []byte
+		Roster      []byte
+	}
 }
 
-// authors is how many devices wrote the records.
-const authors = 5
+const (
+	zoneFile   = "zone.json"
+	holderName = "holder"
+	storeName  = "records.db"
+	keyName    = "key"
+)
 
-// makeZone makes a zone with authors, a holder of all that they wrote and a
-// receiver that has nothing yet. The holder's store stands below dir.
-func makeZone(ctx context.Context, dir string, n int) (zone, error) {
-	var z zone
+// newZone founds a zone of so many authors, a holder and a receiver, and the
+// holder's empty store. It returns the authors' keys.
+func newZone(ctx context.Context, dir string, authors int) (*zone, []identity.DeviceKey, error) {
 	coordinator, err := identity.GenerateDeviceKey(rand.Reader)
 	if err != nil {
-		return z, err
+		return nil, nil, err
 	}
 	now := time.Now()
-	id := identity.ZoneID{1}
-	ros, err := roster.New(id, "bench", coordinator.Public(), now.Add(-100*24*time.Hour).UnixMilli())
+	z := &zone{dir: dir, Devices: authors}
+	public := coordinator.Public()
+	z.Founding.Zone, z.Founding.Coordinator = identity.ZoneID{1}, public[:]
+	ros, err := roster.New(z.Founding.Zone, "bench", coordinator.Public(), now.Add(-100*24*time.Hour).UnixMilli())
 	if err != nil {
-		return z, err
+		return nil, nil, err
 	}
 	keys := make([]identity.DeviceKey, authors+2)
 	for i := range keys {
 		if keys[i], err = identity.GenerateDeviceKey(rand.Reader); err != nil {
-			return z, err
+			return nil, nil, err
 		}
-		if ros, err = ros.AddDevice(keys[i].Public(), fmt.Sprint("device ", i), roster.RoleAdministrates, now.UnixMilli()); err != nil {
-			return z, err
+		role := roster.RoleClassroom
+		if i == 0 || i >= authors {
+			role = roster.RoleAdministrates
 		}
-	}
-	z.founding = records.Founding{Zone: id, Coordinator: coordinator.Public(), Roster: ros.Sign(coordinator, now.UnixMilli()).Encode()}
-	z.receiver = keys[authors+1]
-
-	holderDir := filepath.Join(dir, "holder")
-	if err := found(ctx, holderDir, keys[authors], z.founding); err != nil {
-		return z, err
-	}
-	holder, closeHolder, err := open(ctx, holderDir)
-	if err != nil {
-		return z, err
-	}
-	defer closeHolder()
-	for i := range authors {
-		if err := z.author(ctx, filepath.Join(dir, fmt.Sprint("author", i)), keys[i], n/authors, uint64(i), holder); err != nil {
-			return z, err
+		if ros, err = ros.AddDevice(keys[i].Public(), fmt.Sprint("device ", i), role, now.UnixMilli()); err != nil {
+			return nil, nil, err
 		}
 	}
-	return z, nil
+	z.Founding.Roster = ros.Sign(coordinator, now.UnixMilli()).Encode()
+	z.Receiver = keys[authors+1].Seed()
+	return z, keys[:authors], z.found(ctx, filepath.Join(dir, holderName), keys[authors])
 }
 
-// author writes about n records on a device of their own and gives them to the
-// holder.
-func (z *zone) author(ctx context.Context, dir string, key identity.DeviceKey, n int, seed uint64, holder *records.Replica) error {
-	defer os.RemoveAll(dir)
-	if err := found(ctx, dir, key, z.founding); err != nil {
-		return err
-	}
-	r, closeStore, err := open(ctx, dir)
+// save writes the zone's description, which makes the folder a whole zone.
+func (z *zone) save() error {
+	text, err := json.MarshalIndent(z, "", "\t")
 	if err != nil {
 		return err
 	}
-	defer closeStore()
-	exercises := make([]classroom.GeneratedExercise, 20)
-	for i := range exercises {
-		exercises[i] = classroom.GeneratedExercise{ID: fmt.Sprint("numbers/exercise-", i), Items: []string{"a", "b", "c", "d"}, Needed: 5, Base: 1}
-	}
-	videos := []classroom.GeneratedVideo{{ID: "numbers/video", Duration: 5 * time.Minute, Worth: 10}}
-	// About 60 learners and 5 devices for each 20,000 records; a learner leaves
-	// some 33 live ones a week.
-	learners, weeks := max(2, n/333), 10
-	_, err = classroom.Generate(ctx, classroom.GenerateConfig{
-		Replica: r, Learners: learners, Days: 7 * weeks, Seed: seed, Until: time.Now(),
-		Exercises: exercises, Videos: videos, Batch: 1024,
-	})
-	if err != nil {
-		return err
-	}
-	for _, s := range r.Logs() {
-		z.written += int(s.Counter)
-		l, err := r.SegmentList(ctx, s.BranchRef, 0, 0)
-		if err != nil {
-			return err
-		}
-		for _, row := range l.Rows {
-			z.records += int(row.Live)
-		}
-		if err := give(ctx, holder, r, l); err != nil {
-			return err
-		}
-	}
-	return nil
+	return os.WriteFile(filepath.Join(z.dir, zoneFile), text, 0o600)
 }
 
-// give brings a whole log from one replica to another.
-func give(ctx context.Context, to, from *records.Replica, l *records.SegmentList) error {
-	ref := records.BranchRef{Log: l.Head.Log, Start: l.Head.Start()}
-	plan, err := to.AcceptSegmentList(ctx, l)
-	for err == nil && len(plan.Needs) > 0 {
-		for _, need := range plan.Needs {
-			data, err := from.SegmentData(ctx, ref, l.Head.Counter, need)
-			if err != nil {
-				return err
-			}
-			if err := to.AcceptSegmentData(ctx, data); err != nil {
-				return err
-			}
-		}
-		plan, err = to.Promote(ctx, ref, l.Head.Counter)
+func loadZone(dir string) (*zone, error) {
+	text, err := os.ReadFile(filepath.Join(dir, zoneFile))
+	if err != nil {
+		return nil, err
 	}
-	if err == nil && !plan.Done {
-		_, err = to.Promote(ctx, ref, l.Head.Counter)
-	}
-	return err
+	z := &zone{dir: dir}
+	return z, json.Unmarshal(text, z)
 }
 
 // join founds a receiver that holds nothing.
 func (z *zone) join(ctx context.Context, dir string) error {
-	return found(ctx, dir, z.receiver, z.founding)
-}
-
-func found(ctx context.Context, dir string, key identity.DeviceKey, f records.Founding) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "key"), key.Seed(), 0o600); err != nil {
-		return err
-	}
-	store, err := boltstore.Create(filepath.Join(dir, "records.db"), boltstore.Options{})
+	key, err := identity.DeviceKeyFromSeed(z.Receiver)
 	if err != nil {
 		return err
 	}
-	_, err = records.Found(ctx, config(store, key), f)
+	return z.found(ctx, dir, key)
+}
+
+// holder makes a copy of the holder's store, that can be written to.
+func (z *zone) holder(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return errors.Join(
+		copyFile(filepath.Join(dir, keyName), filepath.Join(z.dir, holderName, keyName)),
+		copyFile(filepath.Join(dir, storeName), filepath.Join(z.dir, holderName, storeName)))
+}
+
+func copyFile(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Sync(), out.Close())
+}
+
+// found sets up a replica with nothing in it.
+func (z *zone) found(ctx context.Context, dir string, key identity.DeviceKey) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, keyName), key.Seed(), 0o600); err != nil {
+		return err
+	}
+	store, err := boltstore.Create(filepath.Join(dir, storeName), boltstore.Options{})
+	if err != nil {
+		return err
+	}
+	_, err = records.Found(ctx, config(store, key), records.Founding{
+		Zone: z.Founding.Zone, Coordinator: identity.DevicePublic(z.Founding.Coordinator), Roster: z.Founding.Roster,
+	})
 	return errors.Join(err, store.Close())
 }
 
@@ -162,7 +155,7 @@ func open(ctx context.Context, dir string) (*records.Replica, func() error, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := boltstore.Open(filepath.Join(dir, "records.db"), boltstore.Options{})
+	store, err := boltstore.Open(filepath.Join(dir, storeName), boltstore.Options{})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -174,7 +167,7 @@ func open(ctx context.Context, dir string) (*records.Replica, func() error, erro
 }
 
 func readKey(dir string) (identity.DeviceKey, error) {
-	seed, err := os.ReadFile(filepath.Join(dir, "key"))
+	seed, err := os.ReadFile(filepath.Join(dir, keyName))
 	if err != nil {
 		return identity.DeviceKey{}, err
 	}
@@ -183,4 +176,48 @@ func readKey(dir string) (identity.DeviceKey, error) {
 
 func config(store records.Store, key identity.DeviceKey) records.Config {
 	return records.Config{Store: store, Identity: key, Now: time.Now, Random: rand.Reader, Logger: slog.New(slog.DiscardHandler)}
+}
+
+// count adds up what a replica holds.
+func (z *zone) count(ctx context.Context, r *records.Replica) error {
+	z.Records, z.Written = 0, 0
+	for _, s := range r.Logs() {
+		z.Written += int(s.Counter)
+		l, err := r.SegmentList(ctx, s.BranchRef, 0, 0)
+		if err != nil {
+			return err
+		}
+		for _, row := range l.Rows {
+			z.Records += int(row.Live)
+		}
+	}
+	return nil
+}
+
+func learnerName(id identity.UserID) string { return hex.EncodeToString(id[:]) }
+
+// readSample returns some n of the entries that the holder has, lane by lane.
+func (z *zone) readSample(ctx context.Context, n int) (entries []records.Entry, err error) {
+	r, closeStore, err := open(ctx, filepath.Join(z.dir, holderName))
+	if err != nil {
+		return nil, err
+	}
+	defer closeStore()
+	for _, s := range r.Logs() {
+		l, err := r.SegmentList(ctx, s.BranchRef, 0, 0)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range l.Rows {
+			if len(entries) >= n {
+				return entries, nil
+			}
+			data, err := r.SegmentData(ctx, s.BranchRef, l.Head.Counter, records.Need{First: row.First})
+			if err != nil {
+				return nil, err
+			}
+			entries = append(entries, data.Entries...)
+		}
+	}
+	return entries, nil
 }

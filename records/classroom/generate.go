@@ -11,12 +11,16 @@ import (
 	"github.com/classmesh/classmesh/records/identity"
 )
 
-// GenerateConfig says what classes to make up. Replica and Learners
-// are required, and Gate where there is a password.
+// GenerateConfig says what classes to make up. Replica and one of Learners
+// and Enrolled are required, and Gate where there is a password.
 type GenerateConfig struct {
-	Replica   *records.Replica
-	Gate      *Gate
-	Learners  int
+	Replica  *records.Replica
+	Gate     *Gate
+	Learners int // to be enrolled
+	// Enrolled are learners that are known already, perhaps by another device
+	// only. They work too: so several devices make up the work of one school,
+	// each with learners that it shares with others.
+	Enrolled  []identity.UserID
 	ClassSize int    // 0 means 30
 	Days      int    // of activity, weekends included
 	Seed      uint64 // the same seed makes up the same
@@ -59,7 +63,7 @@ type Generated struct {
 // learn faster than others, and writes them the way pages do. What it writes
 // is determined by the configuration, if the replica's randomness is.
 func Generate(ctx context.Context, c GenerateConfig) (Generated, error) {
-	if c.Learners < 1 || c.Days < 0 {
+	if c.Learners < 0 || c.Learners+len(c.Enrolled) < 1 || c.Days < 0 {
 		return Generated{}, fmt.Errorf("generate %d learners and %d days: %w", c.Learners, c.Days, ErrInput)
 	}
 	for _, e := range c.Exercises {
@@ -130,7 +134,7 @@ func (g *generator) enrol(ctx context.Context) error {
 				}
 				g.done.Learners = append(g.done.Learners, id)
 				g.done.Usernames = append(g.done.Usernames, u.Username)
-				g.pupils = append(g.pupils, pupil{id: id, ability: 0.45 + g.random.Float64()/2, keenness: 0.4 + g.random.Float64()/2})
+				g.pupils = append(g.pupils, g.newPupil(id))
 			}
 			return nil
 		})
@@ -138,7 +142,14 @@ func (g *generator) enrol(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, id := range g.Enrolled {
+		g.pupils = append(g.pupils, g.newPupil(id))
+	}
 	return nil
+}
+
+func (g *generator) newPupil(id identity.UserID) pupil {
+	return pupil{id: id, ability: 0.45 + g.random.Float64()/2, keenness: 0.4 + g.random.Float64()/2}
 }
 
 func (g *generator) newUser(taken map[string]int, class GroupID) NewUser {

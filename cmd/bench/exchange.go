@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// exchange measures two devices that exchange, with n records at one of them.
+func (b *bench) exchange(ctx context.Context, n int) error {
+	z, err := b.school(ctx, n)
+	if err != nil {
+		return err
+	}
+	runs := b.runsOf(n)
+	for i := range runs {
+		b.say("%s records, run %d of %d …", sizeName(n), i+1, runs)
+		if err := b.exchangeOnce(ctx, z, n, i); err != nil {
+			return fmt.Errorf("exchange %s records: %w", sizeName(n), err)
+		}
+	}
+	return nil
+}
+
+// exchangeOnce measures everything one time: the limits, a first sync, a session
+// with nothing new, one with little, and records over an open session.
+func (b *bench) exchangeOnce(ctx context.Context, z *zone, n, i int) error {
+	size := sizeName(n)
+	inserts, err := b.limits(ctx, z, size, i)
+	if err != nil {
+		return fmt.Errorf("measure limits: %w", err)
+	}
+	p, err := b.pair(ctx, z, fmt.Sprint("run-", size, "-", i), nil)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	t := b.table
+
+	first, err := p.sync(ctx)
+	if err != nil {
+		return fmt.Errorf("first sync: %w", err)
+	}
+	if first.Records != z.Records {
+		return fmt.Errorf("first sync: %d records came of %d", first.Records, z.Records)
+	}
+	rate := float64(first.Records) / first.Seconds
+	t.add("first/"+size+"/records", float64(first.Records))
+	t.add("first/"+size+"/time", 1e3*first.Seconds)
+	t.add("first/"+size+"/rate", rate)
+	t.add("first/"+size+"/share", 100*rate/inserts)
+	t.add("first/"+size+"/bytes", float64(first.Bytes)/float64(first.Records))
+	var held memory
+	if err := p.holder.ask("memory", &held); err != nil {
+		return err
+	}
+	t.add("memory/"+size+"/holder", held.All/1e6)
+	t.add("memory/"+size+"/holder-heap", held.Heap/1e6)
+	t.add("memory/"+size+"/receiver", first.Memory.All/1e6)
+	t.add("memory/"+size+"/receiver-heap", first.Memory.Heap/1e6)
+
+	if t.wants("nothing/" + size) {
+		nothing, err := p.sync(ctx)
+		if err != nil {
+			return fmt.Errorf("nothing new: %w", err)
+		}
+		t.add("nothing/"+size+"/time", 1e3*nothing.Seconds)
+		t.add("nothing/"+size+"/bytes", float64(nothing.Bytes))
+	}
+	if t.wants("changed/" + size) {
+		var wrote written
+		if err := p.holder.ask("write 100", &wrote); err != nil {
+			return err
+		}
+		few, err := p.sync(ctx)
+		if err != nil {
+			return fmt.Errorf("100 changed: %w", err)
+		}
+		if few.Records != 100 {
+			return fmt.Errorf("100 changed: %d records came", few.Records)
+		}
+		t.add("changed/"+size+"/time", 1e3*few.Seconds)
+		t.add("changed/"+size+"/bytes", float64(few.Bytes))
+	}
+	if t.wants("live/"+size) || t.wants("open/"+size) {
+		if err := b.live(ctx, p, size); err != nil {
+			return fmt.Errorf("an open session: %w", err)
+		}
+	}
+	return nil
+}
+
+// limits measures what the machine allows, and returns bbolt's insert rate.
+func (b *bench) limits(ctx context.Context, z *zone, size string, i int) (inserts float64, err error) {
+	t := b.table
+	if inserts, err = boltInsert(filepath.Join(b.dir, "run-limit.db"), z.Records); err != nil {
+		return 0, err
+	}
+	t.add("limit/bbolt/"+size, inserts)
+	stream, err := quicStream(ctx, 64<<20)
+	if err != nil {
+		return 0, err
+	}
+	t.add("limit/quic", stream/1e6)
+	flush, err := syncFile(filepath.Join(b.dir, "run-limit.sync"))
+	if err != nil {
+		return 0, err
+	}
+	t.add("limit/fsync", float64(flush)/float64(time.Millisecond))
+	t.add("limit/lthash", latticeHash())
+	if z.sample == nil {
+		if z.sample, err = z.readSample(ctx, 50_000); err != nil {
+			return 0, err
+		}
+	}
+	rate, each, err := compress(z.sample)
+	if err != nil {
+		return 0, err
+	}
+	t.add("limit/zstd/"+size, rate)
+	t.add("limit/zstd-bytes/"+size, each)
+	return inserts, nil
+}
+
+const liveRecords = 200
+
+// live measures records that are pushed over an open session, one at a time, and
+// then what a comparison costs that finds nothing new.
+func (b *bench) live(ctx context.Context, p *pair, size string) error {
+	r, err := p.receive(ctx, "live")
+	if err != nil {
+		return err
+	}
+	defer r.kill()
+	var open struct{ Open bool }
+	if err := r.hear(&open); err != nil {
+		return err
+	}
+	var took []float64
+	for range liveRecords {
+		var wrote written
+		if err := p.holder.ask("write 1", &wrote); err != nil {
+			return err
+		}
+		var arrived arrival
+		if err := r.hear(&arrived); err != nil {
+			return err
+		}
+		took = append(took, float64(arrived.Nanos-wrote.Nanos)/1e6)
+	}
+	slices.Sort(took)
+	b.table.add("live/"+size+"/p50", took[len(took)/2])
+	b.table.add("live/"+size+"/p99", took[len(took)*99/100])
+
+	// The record is there, and the comparison that follows it is still to come:
+	// what goes over the interface from now on is that.
+	time.Sleep(3 * compareEvery) // of the records above
+	var wrote written
+	if err := p.holder.ask("write 1", &wrote); err != nil {
+		return err
+	}
+	var arrived arrival
+	if err := r.hear(&arrived); err != nil {
+		return err
+	}
+	time.Sleep(compareEvery / 2)
+	var frames, framesAfter sessionBytes
+	if err := r.ask("bytes", &frames); err != nil {
+		return err
+	}
+	before, counted := loopbackBytes()
+	time.Sleep(compareEvery * 3 / 2)
+	after, _ := loopbackBytes()
+	if err := r.ask("bytes", &framesAfter); err != nil {
+		return err
+	}
+	b.table.add("open/"+size+"/messages", float64(framesAfter.Bytes-frames.Bytes))
+	if counted {
+		b.table.add("open/"+size+"/bytes", float64(after-before))
+	} else {
+		b.table.explain("open/"+size+"/bytes", "needs a network of its own (root)")
+	}
+	return r.end()
+}
+
+// pair is a holder that runs, and a receiver that comes when it is called.
+type pair struct {
+	zone     *zone
+	dir      string
+	env      []string // of the receiver's process
+	holder   *process
+	address  string
+	receiver string
+}
+
+// pair starts a holder of a copy of the zone, and founds a receiver.
+func (b *bench) pair(ctx context.Context, z *zone, name string, env []string) (p *pair, err error) {
+	p = &pair{zone: z, dir: filepath.Join(b.dir, name), env: env}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	p.receiver = filepath.Join(p.dir, "receiver")
+	if err := z.join(ctx, p.receiver); err != nil {
+		return nil, err
+	}
+	if err := z.holder(filepath.Join(p.dir, holderName)); err != nil {
+		return nil, err
+	}
+	if p.holder, err = start(ctx, nil, "hold", filepath.Join(p.dir, holderName)); err != nil {
+		return nil, err
+	}
+	var ready struct{ Address string }
+	if err := p.holder.hear(&ready); err != nil {
+		return nil, err
+	}
+	p.address = ready.Address
+	return p, nil
+}
+
+func (p *pair) receive(ctx context.Context, mode string) (*process, error) {
+	return start(ctx, p.env, "receive", p.receiver, p.address, mode, p.zone.Learner)
+}
+
+// sync has the receiver exchange once, and counts bytes on the interface, if
+// that can be done.
+func (p *pair) sync(ctx context.Context) (got received, err error) {
+	before, counted := loopbackBytes()
+	r, err := p.receive(ctx, "sync")
+	if err != nil {
+		return got, err
+	}
+	defer r.kill()
+	if err := r.hear(&got); err != nil {
+		return got, err
+	}
+	if err := r.end(); err != nil {
+		return got, err
+	}
+	if counted {
+		after, _ := loopbackBytes()
+		got.Bytes = after - before
+	}
+	return got, nil
+}
+
+// close ends the holder and removes the stores.
+func (p *pair) close() {
+	if p.holder != nil {
+		if p.holder.end() != nil {
+			p.holder.kill()
+		}
+	}
+	os.RemoveAll(p.dir)
+}

@@ -1,0 +1,44 @@
+package main
+
+import "fmt"
+
+// rows lists all rows of the table for zones of the given sizes, with what
+// design section 13 asks of each.
+func rows(sizes []int) []*figure {
+	var all []*figure
+	row := func(id, what, unit string, b bound) {
+		all = append(all, &figure{id: id, what: what, unit: unit, bound: b})
+	}
+	none := bound{}
+	for _, n := range sizes {
+		size := sizeName(n)
+		at := func(family, name string) string { return fmt.Sprint(family, "/", size, "/", name) }
+		row(at("first", "records"), "records in the zone", "", none)
+		row(at("first", "time"), "first sync over QUIC", "ms", bySize(n, atMost(100, 40), none, none))
+		row(at("first", "rate"), "  the same", "rec/s", bySize(n, none, atLeast(150_000, 400_000), atLeast(150_000, 350_000)))
+		row(at("first", "share"), "  of bbolt's ascending insert rate", "%", bySize(n, none, atLeast(25, 65), none))
+		row(at("first", "bytes"), "  bytes on the wire a record, all included", "B", atMost(45, 25))
+		row(at("memory", "holder"), "peak memory of the holder, first sync", "MB", bySize(n, atMost(64, 0), atMost(128, 0), atMost(384, 0)))
+		row(at("memory", "receiver"), "peak memory of the receiver, first sync", "MB", bySize(n, atMost(64, 0), atMost(128, 0), atMost(384, 0)))
+		row(at("memory", "holder-heap"), "  Go heap of the holder", "MB", atMost(0, 48))
+		row(at("memory", "receiver-heap"), "  Go heap of the receiver", "MB", atMost(0, 48))
+		row(at("nothing", "time"), "nothing new, new session", "ms", atMost(10, 4))
+		row(at("nothing", "bytes"), "  bytes on the wire", "B", atMost(8000, 7000))
+		row(at("changed", "time"), "100 changed, new session, on disk", "ms", atMost(10, 5))
+		row(at("changed", "bytes"), "  bytes on the wire", "B", atMost(10_000, 6000))
+		row(at("live", "p50"), "one record, on disk at both ends, p50", "ms", atMost(2.5, 1))
+		row(at("live", "p99"), "  p99", "ms", atMost(8, 0))
+		row(at("open", "bytes"), "nothing new, open session, one comparison", "B", atMost(200, 100))
+		row(at("open", "messages"), "  of these, messages", "B", none)
+	}
+	for _, n := range sizes {
+		size := sizeName(n)
+		row("limit/bbolt/"+size, "limit: bbolt, ascending insert", "rec/s", none)
+		row("limit/zstd/"+size, "limit: zstd of the entries, one core", "rec/s", none)
+		row("limit/zstd-bytes/"+size, "  bytes a record that are left", "B", none)
+	}
+	row("limit/quic", "limit: a stream over the same link", "MB/s", none)
+	row("limit/fsync", "limit: fsync after 4 KiB", "ms", none)
+	row("limit/lthash", "limit: entries hashed into a fingerprint, one core", "rec/s", none)
+	return all
+}
