@@ -57,7 +57,7 @@ var fences = map[string][]string{
 	"google.golang.org/protobuf": {"records/message"},
 	"github.com/quic-go/quic-go": {"mesh/link"},
 	"github.com/coder/websocket": {"mesh/link"},
-	"github.com/klauspost":       {"mesh/wire"},
+	"github.com/klauspost":       {"mesh/wire", "cmd/bench"},
 	"golang.org/x/crypto":        {"records/classroom"},
 	"github.com/spf13/cobra":     {"cmd/classmesh"},
 	"golang.org/x/sys":           {"cmd/classmesh/lantest"},
