@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"time"
 
 	"github.com/classmesh/classmesh/discovery"
 	"github.com/classmesh/classmesh/mesh/exchange"
@@ -87,6 +88,8 @@ type Conn interface {
 	RemoteAddr() net.Addr
 	// Dialled reports whether this side dialled.
 	Dialled() bool
+	// RTT is about how long the peer takes to answer; 0: not known yet.
+	RTT() time.Duration
 }
 
 // defaultMaxPeers bounds the memory of all sessions: each may hold some

@@ -63,6 +63,7 @@ func (n *Node) converse(ctx context.Context, conn Conn, at discovery.Address, on
 	var heeding sync.WaitGroup
 	heeding.Go(func() { n.heed(ctx, l, log, alarms) })
 	err = session.Run(sessionCtx)
+	n.remember(l)
 	close(alarms)
 	heeding.Wait()
 	n.logEnd(l, log)

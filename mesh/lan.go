@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -383,6 +384,22 @@ func answeredAt(conn Conn, at []discovery.Address) discovery.Address {
 		}
 	}
 	return at[0]
+}
+
+// via returns how the address of a link came to be known: the one that was
+// dialled, or where the peer has called from.
+func (l *lan) via(p *peerLink) []discovery.Source {
+	remote, _ := netip.ParseAddrPort(p.conn.RemoteAddr().String())
+	for _, e := range l.book.All() {
+		if e.Device != p.peer {
+			continue
+		}
+		at, ok := e.Address.AddrPort()
+		if e.Address == p.address || p.address == "" && ok && at.Addr().Unmap() == remote.Addr().Unmap() {
+			return e.Sources()
+		}
+	}
+	return nil
 }
 
 // peers returns what is known of devices of the zone, connected or not.

@@ -1,6 +1,7 @@
 package mesh_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/classmesh/classmesh/discovery"
 	"github.com/classmesh/classmesh/mesh"
+	"github.com/classmesh/classmesh/mesh/exchange"
+	"github.com/classmesh/classmesh/records"
 )
 
 // Eight devices that hear of addresses only, as mDNS tells them, are all linked
@@ -271,4 +274,65 @@ func TestDoctor(t *testing.T) {
 		w.after(time.Minute)
 		expect("connected")
 	})
+}
+
+// What a peer lacks is known while it is connected, and afterwards from what it
+// last told; so is when it last said something, and which way led to it.
+func TestWhatPeersLack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork(t, 3, 8)
+		defer w.stopAll()
+		w.write(1, 4)
+		w.write(3, 2)
+		w.start(1, 2)
+		status := func(of, about int) mesh.Peer {
+			t.Helper()
+			for _, p := range w.devices[of].node.Status().Peers {
+				if p.Device == w.zone.keys[about].Public().ID() {
+					return p
+				}
+			}
+			t.Fatalf("%d knows nothing of %d", of, about)
+			return mesh.Peer{}
+		}
+		w.after(5 * time.Second)
+		for _, pair := range [][2]int{{1, 2}, {2, 1}} {
+			p := status(pair[0], pair[1])
+			if !p.Told || p.Lacks != 0 || p.Missing != 0 || p.RTT == 0 || len(p.Via) == 0 {
+				t.Errorf("equal, but %d says of %d: %+v", pair[0], pair[1], p)
+			}
+		}
+		heard := time.Now()
+		w.setCut(func(a, b int) bool { return true }, false)
+		w.write(1, 6)
+		w.write(1, 1)
+		w.after(time.Minute)
+		p := status(1, 2)
+		if !p.Told || p.Lacks != 7 || p.LastExchange.IsZero() || p.LastExchange.After(heard.Add(time.Second)) || p.State == mesh.PeerConnected {
+			t.Errorf("7 counters are lacking at 2, which is away: %+v", p)
+		}
+		if p := status(2, 1); !p.Told || p.Lacks != 0 {
+			t.Errorf("nothing is lacking at 1 of what 2 has: %+v", p)
+		}
+		// A third one that has nothing of the first two, and no way to take it.
+		w.setCut(func(a, b int) bool { return a == 0 || b == 0 }, false)
+		w.devices[3].change = func(c *mesh.Config) { c.Replica = fullDisk{c.Replica} }
+		w.start(3)
+		w.after(2 * time.Minute)
+		for i := 1; i <= 2; i++ {
+			if p := status(i, 3); !p.Told || p.Lacks != 11 || p.Missing != 0 {
+				t.Errorf("11 counters are lacking at 3, %d says: %+v", i, p)
+			}
+		}
+		if p := status(3, 1); !p.Told || p.Lacks != 0 || p.Missing != 11 {
+			t.Errorf("11 counters are lacking at 3, it says: %+v", p)
+		}
+	})
+}
+
+// fullDisk is a replica without room for anything.
+type fullDisk struct{ exchange.Replica }
+
+func (fullDisk) AcceptDifference(context.Context, *records.Difference) error {
+	return records.ErrFull
 }

@@ -382,6 +382,7 @@ type memConn struct {
 func (c *memConn) other() int                  { return c.pair.numbers[1-c.side] }
 func (c *memConn) Peer() identity.DevicePublic { return c.pair.net.zone.keys[c.other()].Public() }
 func (c *memConn) Transport() link.Transport   { return "memory" }
+func (c *memConn) RTT() time.Duration          { return time.Millisecond }
 func (c *memConn) Dialled() bool               { return c.side == 0 }
 func (c *memConn) Close() error                { return c.CloseWithError(link.CodeDone, "") }
 func (c *memConn) RemoteAddr() net.Addr {

@@ -25,6 +25,7 @@ type Node struct {
 	mu     sync.Mutex
 	uplink uplinkState
 	sharer *sharer
+	past   map[identity.DeviceID]memory
 }
 
 // New returns a node that [Node.Run] runs, once.
@@ -37,6 +38,7 @@ func New(cfg Config) (*Node, error) {
 		links:  newLinks(cfg.Identity.Public().ID(), cfg.MaxPeers),
 		alarms: newAlarmLog(cfg.Clock),
 		pokes:  make(chan struct{}, 1),
+		past:   map[identity.DeviceID]memory{},
 	}
 	if cfg.Book != nil {
 		n.lan = newLAN(n)

@@ -68,14 +68,47 @@ type Peer struct {
 	// Via is how that address came to be known; nil if the peer has called, and
 	// nothing else is known of it.
 	Via []discovery.Source
+	// Uplink: it says of itself that it reaches the coordinator.
+	Uplink bool
+
+	// LastExchange is when the peer last said something in a session. Zero: not
+	// since the program was started.
+	LastExchange time.Time
+	// Told: the peer has told, in this session or the last, what it holds. Then
+	// Lacks is how many counters of what this device holds it does not hold.
+	Told  bool
+	Lacks uint64
 
 	// The rest is zero unless it is connected.
+
+	// Missing is how many counters of what the peer holds are lacking here.
+	Missing   uint64
 	Transport link.Transport
 	Dialled   bool // by this side
 	Since     time.Time
-	// LastExchange is when the peer last said something in the session.
-	LastExchange time.Time
-	Session      exchange.Report
+	RTT       time.Duration // about how long it takes to answer; 0: not known yet
+	Session   exchange.Report
+}
+
+// memory is what is remembered of a peer when its session is over, for people.
+type memory struct {
+	heard time.Time
+	holds exchange.Holdings // nil: it has not told
+}
+
+// remember keeps what a session that ends knows of its peer.
+func (n *Node) remember(l *peerLink) {
+	if !l.accepted() || n.isCoordinator(l.peer) {
+		return
+	}
+	now := memory{heard: l.heard()}
+	holds, told := l.session.Holdings()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if now.holds = holds; !told {
+		now.holds = n.past[l.peer].holds
+	}
+	n.past[l.peer] = now // members only, so the roster bounds them
 }
 
 // uplinkState is what Status says while no session is open, and the link whose
@@ -115,6 +148,16 @@ func (n *Node) peers(uplink *peerLink) []Peer {
 	if n.lan != nil {
 		peers = n.lan.peers()
 	}
+	here := n.cfg.Replica.State()
+	n.mu.Lock()
+	for d, p := range peers {
+		was := n.past[d]
+		p.LastExchange, p.Told = was.heard, was.holds != nil
+		if p.Told {
+			p.Lacks = was.holds.Lacks(here)
+		}
+	}
+	n.mu.Unlock()
 	for _, l := range n.links.all() {
 		r := l.session.Report()
 		if l == uplink || !accepted(r) || r.Over {
@@ -122,10 +165,11 @@ func (n *Node) peers(uplink *peerLink) []Peer {
 		}
 		p := &Peer{
 			Device: l.peer, State: PeerConnected, Address: l.conn.RemoteAddr().String(), Transport: l.conn.Transport(),
-			Dialled: l.conn.Dialled(), Since: l.since, LastExchange: l.heard(), Session: r,
+			Dialled: l.conn.Dialled(), Since: l.since, LastExchange: l.heard(), RTT: l.conn.RTT(), Session: r,
 		}
-		if known := peers[l.peer]; known != nil {
-			p.Via = known.Via
+		p.Lacks, p.Missing, p.Told = l.session.Lacks()
+		if n.lan != nil {
+			p.Via = n.lan.via(l)
 		}
 		peers[l.peer] = p
 	}
@@ -135,10 +179,24 @@ func (n *Node) peers(uplink *peerLink) []Peer {
 		if d, ok := roster.Device(p.Device); ok {
 			p.Name = d.Name
 		}
+		p.Uplink = n.cfg.HasUplink(p.Device)
 		list = append(list, *p)
 	}
 	slices.SortFunc(list, func(a, b Peer) int { return a.Device.Compare(b.Device) })
 	return list
+}
+
+// HasUplink reports whether a session with the coordinator is open that it has
+// accepted: what is to be told to others on the LAN.
+func (n *Node) HasUplink() bool {
+	n.mu.Lock()
+	l := n.uplink.link
+	n.mu.Unlock()
+	if l == nil {
+		return false
+	}
+	r := l.session.Report()
+	return accepted(r) && !r.Over
 }
 
 // uplinkBegan notes that there is a session with the coordinator, which may or

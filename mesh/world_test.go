@@ -235,6 +235,7 @@ type pipeEnd struct {
 
 func (p *pipeEnd) Peer() identity.DevicePublic                { return p.peer }
 func (p *pipeEnd) Transport() link.Transport                  { return "memory" }
+func (p *pipeEnd) RTT() time.Duration                         { return 0 }
 func (p *pipeEnd) Dialled() bool                              { return p.dialled }
 func (p *pipeEnd) CloseWithError(c link.Code, _ string) error { return p.Close() }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/classmesh/classmesh/discovery/mdns"
 	"github.com/classmesh/classmesh/mesh/link"
 	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
 )
 
 // Where a device is called by others on its LAN, if nothing else is said, and
@@ -178,6 +180,27 @@ func (l *lan) keys() (list []discovery.ZoneKey) {
 	return list
 }
 
+// uplinkEvery is how often it is looked whether the coordinator is reached.
+const uplinkEvery = time.Second
+
+// tellUplink tells others whether this device reaches the coordinator, until ctx
+// is done.
+func (l *lan) tellUplink(ctx context.Context) {
+	ticker := time.NewTicker(uplinkEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			l.gossip.SetUplink(l.d.node.HasUplink())
+		}
+	}
+}
+
+// hasUplink reports whether another device says that it reaches the coordinator.
+func (l *lan) hasUplink(d identity.DeviceID) bool { return l.gossip != nil && l.gossip.HasUplink(d) }
+
 // changed is told of changes of the replica.
 func (l *lan) changed(c records.Change) {
 	if c.Key && l.mdns != nil {
@@ -192,6 +215,9 @@ func (l *lan) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.listener.Run(ctx) })
 	group.Go(func() error { return l.book.Run(ctx) })
+	if l.gossip != nil {
+		group.Go(func() error { l.tellUplink(ctx); return nil })
+	}
 	group.Go(func() error {
 		return discovery.Watch{Changed: func([]discovery.Interface) { l.book.NetworkChanged() }, Logger: l.d.logger()}.Run(ctx)
 	})

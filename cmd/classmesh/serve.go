@@ -48,6 +48,7 @@ func (d *device) serve(ctx context.Context, o serveOptions, ready func(serving))
 		}
 		defer lan.listener.Close()
 		d.lan, config.Listener, config.Book = lan, lan.listener, lan.book
+		config.HasUplink = lan.hasUplink
 	}
 	node, err := mesh.New(config)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/classmesh/classmesh/discovery"
+	"github.com/classmesh/classmesh/records/identity"
 )
 
 // forgetAfter is how long a member that left counts as one that memberlist
@@ -24,11 +25,12 @@ type event struct {
 // delegate is what one memberlist tells and asks. It is called while memberlist
 // holds its lock, so it keeps copies, never waits, and calls nothing of it.
 type delegate struct {
-	own    Member
 	events chan<- event // full: what comes is dropped, a hint like all of it
 	queue  memberlist.TransmitLimitedQueue
 
+	own    Member     // but for Uplink
 	mu     sync.Mutex // guards what follows
+	uplink bool       // what this device says of itself
 	over   bool       // timers of memberlist may fire after its end
 	known  map[string]*known
 	recent *recent
@@ -42,7 +44,7 @@ type known struct {
 }
 
 func newDelegate(own Member, events chan<- event) *delegate {
-	d := &delegate{own: own, events: events, known: map[string]*known{}, recent: newRecent(time.Now())}
+	d := &delegate{own: own, uplink: own.Uplink, events: events, known: map[string]*known{}, recent: newRecent(time.Now())}
 	d.queue.RetransmitMult = retransmit
 	d.queue.NumNodes = func() int { return 1 + len(d.members()) }
 	return d
@@ -77,7 +79,32 @@ func (d *delegate) members() []Member {
 }
 
 // NodeMeta is asked for what this device says about itself.
-func (d *delegate) NodeMeta(int) []byte { return d.own.metadata() }
+func (d *delegate) NodeMeta(int) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := d.own
+	m.Uplink = d.uplink
+	return m.metadata()
+}
+
+// setUplink says what this device says of itself from now on, and reports
+// whether that is something else.
+func (d *delegate) setUplink(up bool) (changed bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	changed = d.uplink != up
+	d.uplink = up
+	return changed
+}
+
+// hasUplink reports whether a member that is there says that it reaches the
+// coordinator.
+func (d *delegate) hasUplink(device identity.DeviceID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	k := d.known[Member{Device: device}.name()]
+	return k != nil && k.live && k.member.Uplink
+}
 
 // NotifyMsg is told a hint. What is new goes to the owner and on to others:
 // memberlist itself passes nothing on, and an author reaches only a few.

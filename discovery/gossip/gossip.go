@@ -66,6 +66,8 @@ const (
 	// settled is when all others have this device where it is now: until then
 	// some may hold it to be where it was, and refuse its new address.
 	settled = 2 * time.Minute
+	// updateTimeout bounds how long it is waited for word of a change to go out.
+	updateTimeout = time.Second
 	// leaveTimeout bounds the goodbye.
 	leaveTimeout = time.Second
 
@@ -87,6 +89,7 @@ type Gossip struct {
 	mu      sync.Mutex // guards what follows
 	keys    []key
 	changed chan struct{} // closed when keys were set
+	uplink  bool          // what this device says of itself
 	now     *life         // nil: none
 }
 
@@ -98,6 +101,7 @@ type life struct {
 	delegate  *delegate
 	crowded   bool // the ring holds too many old keys
 	began     time.Time
+	restate   chan struct{} // has a token when this device says something else of itself
 }
 
 // New checks the configuration. Nothing happens before [Gossip.Run], nor
@@ -162,6 +166,35 @@ func (l *life) use(keys []key) {
 	}
 	l.ring.UseKey(keys[0].secret[:])
 	l.crowded = len(l.ring.GetKeys()) > maxRing
+}
+
+// SetUplink says whether this device reaches the coordinator, which others are
+// told within seconds. It may be called at any time and does not wait.
+func (g *Gossip) SetUplink(up bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.uplink = up
+	if g.now != nil && g.now.delegate.setUplink(up) {
+		select {
+		case g.now.restate <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// HasUplink reports whether a member says of itself that it reaches the
+// coordinator.
+func (g *Gossip) HasUplink(d identity.DeviceID) bool {
+	g.mu.Lock()
+	l := g.now
+	g.mu.Unlock()
+	return l != nil && l.delegate.hasUplink(d)
+}
+
+func (g *Gossip) saysUplink() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.uplink
 }
 
 func (g *Gossip) currentKeys() []key {
@@ -339,8 +372,9 @@ func (g *Gossip) begin(at netip.AddrPort) (*life, error) {
 		Gossip: t.at,
 		Call:   netip.AddrPortFrom(t.at.Addr(), g.cfg.Port),
 		Start:  g.cfg.Start,
+		Uplink: g.saysUplink(),
 	}
-	l := &life{ring: ring, transport: t, delegate: newDelegate(own, g.events), began: time.Now()}
+	l := &life{ring: ring, transport: t, delegate: newDelegate(own, g.events), began: time.Now(), restate: make(chan struct{}, 1)}
 
 	conf := memberlist.DefaultLANConfig()
 	conf.Name = own.name()
@@ -373,6 +407,9 @@ func (g *Gossip) begin(at netip.AddrPort) (*life, error) {
 	if len(g.keys) > 0 {
 		l.use(g.keys)
 	}
+	if l.delegate.setUplink(g.uplink) {
+		l.restate <- struct{}{} // it changed meanwhile
+	}
 	return l, nil
 }
 
@@ -386,6 +423,8 @@ func (g *Gossip) attend(ctx context.Context, l *life, at netip.AddrPort) bool {
 			return true
 		case <-l.transport.broken:
 			return false
+		case <-l.restate:
+			l.list.UpdateNode(updateTimeout) // an error says that it goes out later
 		case <-ticker.C:
 			now, err := g.cfg.Address()
 			if err != nil || now != at {

@@ -486,6 +486,39 @@ func TestRunAgain(t *testing.T) {
 	})
 }
 
+// Who reaches the coordinator says so, and when that changes everybody hears of
+// it within seconds, those who come later too.
+func TestUplinkIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T, l *lan) {
+		a, b, c := l.start(1), l.start(2), l.start(3)
+		defer stopAll(a, b, c)
+		eventually(t, time.Minute, "connected", func() bool { return connected(a, b, c) })
+		told := func(of int, up bool, by ...*node) func() bool {
+			return func() bool {
+				return !slices.ContainsFunc(by, func(n *node) bool { return n.HasUplink(device(of)) != up })
+			}
+		}
+		if a.HasUplink(device(2)) || a.HasUplink(device(9)) {
+			t.Error("an uplink that nobody speaks of")
+		}
+		b.SetUplink(true)
+		if took := eventually(t, time.Minute, "the uplink of 2 is known", told(2, true, a, c)); took > 10*time.Second {
+			t.Errorf("after %v", took)
+		}
+		d := l.start(4)
+		defer d.stop()
+		eventually(t, time.Minute, "the uplink of 2 is known to 4", told(2, true, d))
+		b.SetUplink(false)
+		if took := eventually(t, time.Minute, "the uplink of 2 is gone", told(2, false, a, c, d)); took > 10*time.Second {
+			t.Errorf("after %v", took)
+		}
+		b.SetUplink(true)
+		eventually(t, time.Minute, "the uplink of 2 is back", told(2, true, a))
+		b.stop()
+		eventually(t, 2*time.Minute, "who has gone has no uplink", told(2, false, a))
+	})
+}
+
 // Two hundred devices: packets of many parts (cortex#4326), one network in the
 // end, and little to say when nothing happens.
 func TestTwoHundred(t *testing.T) {

@@ -224,6 +224,11 @@ func TestMetadata(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
+	up := m
+	up.Uplink = true
+	if got, err := gossip.ParseMember(m.Name(), ip, 4434, up.Metadata()); err != nil || got != up || len(up.Metadata()) != len(meta)+1 {
+		t.Errorf("with an uplink: %+v, %v", got, err)
+	}
 	for name, bad := range map[string]func() error{
 		"too large": func() error { _, err := gossip.ParseMember(m.Name(), ip, 1, append(largest, 0)); return err },
 		"cut off":   func() error { _, err := gossip.ParseMember(m.Name(), ip, 1, meta[:10]); return err },

@@ -18,6 +18,9 @@ type Member struct {
 	Gossip, Call netip.AddrPort
 	// Start tells one start of its process from another.
 	Start identity.StartID
+	// Uplink: it says that it reaches the coordinator, and may send what others
+	// have as well.
+	Uplink bool
 }
 
 // Conflict is one device at two addresses. It is a hint for the check for
@@ -30,7 +33,8 @@ type Conflict struct {
 
 const (
 	metaFormat = 1
-	metaBytes  = 11
+	metaBytes  = 11  // format, port, start; a byte of flags may follow, and what later releases add
+	metaUplink = 1   // in the flags
 	maxMeta    = 128 // memberlist takes 512; a list of all has to fit a stream
 )
 
@@ -39,7 +43,11 @@ var errMember = errors.New("not a member as devices describe themselves")
 // metadata returns what m says about itself.
 func (m Member) metadata() []byte {
 	b := binary.BigEndian.AppendUint16([]byte{metaFormat}, m.Call.Port())
-	return append(b, m.Start[:]...)
+	b = append(b, m.Start[:]...)
+	if m.Uplink {
+		b = append(b, metaUplink)
+	}
+	return b
 }
 
 // name returns the member's name.
@@ -69,6 +77,7 @@ func parseMember(name string, ip net.IP, port uint16, meta []byte) (m Member, er
 	}
 	m.Gossip, m.Call = netip.AddrPortFrom(addr, port), netip.AddrPortFrom(addr, call)
 	m.Start = identity.StartID(meta[3:metaBytes])
+	m.Uplink = len(meta) > metaBytes && meta[metaBytes]&metaUplink != 0
 	return m, nil
 }
 

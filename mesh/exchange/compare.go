@@ -33,6 +33,7 @@ type comparison struct {
 	asked        bool           // ours did, and there is none yet
 	round        uint32         // vectors exchanged
 	awaiting     bool           // a VectorReply is due
+	sent         *records.State // what the last vector was made of
 	level        level
 	at           [2]identity.Hash // our and their fingerprint when level was reached
 
@@ -165,6 +166,7 @@ func (m *Machine) judgeCounters() {
 		for i := range c.of.Rows {
 			m.brought(c.of.Rows[i].Log, c.of.Rows[i].Counter)
 		}
+		clear(m.tell.stuck)
 		m.compareSafe()
 		m.finish("")
 	case !m.leads():
@@ -178,7 +180,8 @@ func (m *Machine) judgeCounters() {
 		c.level++
 		c.round++
 		c.awaiting = true
-		m.send(wire.NewVector(m.vectorOf(m.snapshot(), c.level == inFull), c.level == inFull)...)
+		c.sent = m.snapshot()
+		m.send(wire.NewVector(m.vectorOf(c.sent, c.level == inFull), c.level == inFull)...)
 	default:
 		c.settled = true
 		m.compareLater()
@@ -259,8 +262,20 @@ func (m *Machine) hearVector(msg *wire.Vector) {
 		}
 		differing = append(differing, row)
 	}
+	if m.report.Features.Has(wire.FeatureAbsent) {
+		for i := range theirs {
+			if _, ok := find(s, theirs[i].Name); !ok && len(differing) < wire.MaxVectorRows {
+				differing = append(differing, wire.VectorRow{Name: theirs[i].Name, Lane: theirs[i].Lane})
+			}
+		}
+	}
 	sortRows(differing)
 	m.send(wire.NewVectorReply(differing)...)
+	for i := range s.Rows {
+		if matching(theirs, s.Rows[i].BranchRef) == nil {
+			m.compared(s.Rows[i].Log, 0)
+		}
+	}
 	m.toldAll(theirs, true)
 }
 
@@ -271,6 +286,13 @@ func (m *Machine) hearVectorReply(msg *wire.VectorReply) {
 	}
 	if theirs, complete := m.collect(msg.Rows, msg.More); complete {
 		m.compare.awaiting = false
+		if m.report.Features.Has(wire.FeatureAbsent) {
+			for _, row := range m.compare.sent.Rows {
+				if len(withPrefix(theirs, row.Log)) == 0 { // the same there
+					m.brought(row.Log, row.Counter)
+				}
+			}
+		}
 		m.toldAll(theirs, true)
 	}
 }
@@ -286,6 +308,7 @@ func (m *Machine) toldAll(rows []wire.VectorRow, compared bool) {
 		b := m.told(row)
 		if b != nil && compared {
 			m.overdue(b)
+			m.compared(b.ref.Log, row.Counter)
 		}
 		if b == nil || row.Fingerprint == (identity.Hash{}) {
 			continue

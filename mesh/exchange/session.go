@@ -84,7 +84,7 @@ type Session struct {
 
 	sent, received atomic.Uint64
 	stalled        atomic.Bool // a write did not move in time
-	mu             sync.Mutex
+	mu             sync.Mutex  // guards what follows and the machine, which only Run changes
 	report         Report
 }
 
@@ -225,7 +225,11 @@ func (firing) event() {}
 
 // step tells the machine one event and does what it wants.
 func (s *Session) step(work context.Context, group *errgroup.Group, e Event) (end Close, over bool) {
-	for _, effect := range s.machine.Step(e) {
+	s.mu.Lock()
+	effects := s.machine.Step(e)
+	s.report = s.machine.Report()
+	s.mu.Unlock()
+	for _, effect := range effects {
 		switch effect := effect.(type) {
 		case Send:
 			s.out.put(effect)
@@ -246,9 +250,6 @@ func (s *Session) step(work context.Context, group *errgroup.Group, e Event) (en
 			})
 		}
 	}
-	s.mu.Lock()
-	s.report = s.machine.Report()
-	s.mu.Unlock()
 	return end, over
 }
 

@@ -14,6 +14,7 @@ import (
 type telling struct {
 	position  map[identity.LogID]uint64         // how far the peer has been brought, as far as is known
 	dirty     map[identity.LogID]wire.VectorRow // rows to be told
+	stuck     map[identity.LogID]uint64         // how far it holds logs of which it took nothing
 	unwritten int                               // bytes sent and not written to the stream
 	news      bool                              // what is held here has changed since it was announced
 

@@ -35,6 +35,8 @@ type pipe interface {
 	SetWriteDeadline(time.Time) error
 	// translate turns an error of the pipe into one of this package.
 	translate(error) error
+	// roundTrip is about how long the peer takes to answer; 0: not known yet.
+	roundTrip() time.Duration
 	// abort ends the pipe at once, both ways, and wakes Read and Write. It
 	// tells the peer code and reason where the transport can.
 	abort(code Code, reason string)
@@ -97,6 +99,10 @@ func (c *Conn) Dialled() bool { return c.dialled }
 // Context returns a context that ends with the connection; its cause is a
 // [*CloseError] or one of this package's other errors.
 func (c *Conn) Context() context.Context { return c.ctx }
+
+// RTT is about how long a sign of life takes to the peer and back; 0: that is not
+// known yet.
+func (c *Conn) RTT() time.Duration { return c.pipe.roundTrip() }
 
 // Counts is how many bytes of data a connection has moved, without what
 // frames, TLS and transport add.

@@ -566,3 +566,32 @@ func TestNoGoroutineStays(t *testing.T) {
 	}()
 	eventually(t, "goroutines end", func() bool { return runtime.NumGoroutine() <= before+1 }) // newSilence's
 }
+
+// Both ends know after a while how long the way there and back takes, over
+// either transport.
+func TestRoundTrip(t *testing.T) {
+	t.Parallel()
+	eachTransport(t, func(t *testing.T, scheme string) {
+		t.Parallel()
+		timing := link.Timing{Idle: 10 * time.Second, KeepAlive: 50 * time.Millisecond}
+		s := listen(t, func(c *link.Config) { c.Timing = timing })
+		conf := dialConf(t, s, scheme)
+		conf.Timing = timing
+		a, err := link.Dial(within(t), conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := s.Accept(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []*link.Conn{a, b} {
+			go c.Read(make([]byte, 1))
+		}
+		eventually(t, "both ends know the round trip", func() bool { return a.RTT() > 0 && b.RTT() > 0 })
+		if a.RTT() > patience || b.RTT() > patience {
+			t.Errorf("round trips of %v and %v", a.RTT(), b.RTT())
+		}
+		a.Close()
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"golang.org/x/sync/errgroup"
@@ -60,6 +61,14 @@ type quicPipe struct {
 
 func (p *quicPipe) abort(code Code, reason string) {
 	p.conn.CloseWithError(quic.ApplicationErrorCode(code), reason)
+}
+
+func (p *quicPipe) roundTrip() time.Duration {
+	s := p.conn.ConnectionStats()
+	if s.LatestRTT == 0 {
+		return 0 // the smoothed one is a guess so far
+	}
+	return s.SmoothedRTT
 }
 
 func (p *quicPipe) translate(err error) error { return quicError(err) }

@@ -117,6 +117,7 @@ type beats struct {
 	start   time.Time
 	waiting atomic.Int64 // since when a Read has been waiting; 0: none is
 	heard   atomic.Int64 // the last ping or pong
+	rtt     atomic.Int64 // smoothed, in nanoseconds; 0: no pong has come
 }
 
 func (b *beats) now() int64 { return int64(time.Since(b.start)) + 1 }
@@ -140,6 +141,16 @@ func (b *beats) onPing(context.Context, []byte) bool {
 
 func (b *beats) onPong(context.Context, []byte) { b.heard.Store(b.now()) }
 
+// measured takes a round trip into the smoothed one, as TCP does, unless it shows
+// that those before had to wait for the peer to begin to read. It is not called
+// concurrently.
+func (b *beats) measured(took time.Duration) {
+	if before := time.Duration(b.rtt.Load()); before > 0 && took > before/2 {
+		took = before + (took-before)/8
+	}
+	b.rtt.Store(int64(max(took, 1)))
+}
+
 // socketPipe is TLS inside a WebSocket.
 type socketPipe struct {
 	*tls.Conn
@@ -149,6 +160,8 @@ type socketPipe struct {
 // abort tells the peer nothing: without the end frame before it, the end of
 // the stream means that it broke off.
 func (p *socketPipe) abort(Code, string) { p.socket.ws.CloseNow() }
+
+func (p *socketPipe) roundTrip() time.Duration { return time.Duration(p.socket.beats.rtt.Load()) }
 
 func (p *socketPipe) translate(err error) error { return socketError(err) }
 
@@ -164,9 +177,9 @@ func newSocketConn(t *tls.Conn, s *socket, protocols []string, timing Timing, di
 	return c, nil
 }
 
-// watch does for a WebSocket what QUIC does by itself: the dialler sends signs
-// of life (proxies on the way cut off what is quiet), and both sides give up a
-// peer that they no longer hear.
+// watch does for a WebSocket what QUIC does by itself: both sides send signs of
+// life (proxies on the way cut off what is quiet), measure how long the answer
+// takes, and give up a peer that they no longer hear.
 func watch(c *Conn, s *socket, timing Timing) {
 	var timer *time.Timer
 	beat := func() {
@@ -177,15 +190,16 @@ func watch(c *Conn, s *socket, timing Timing) {
 			c.end(&fault{kind: ErrTimeout, text: "nothing heard for " + timing.Idle.String()})
 			return
 		}
-		timer.Reset(timing.KeepAlive)
-		if c.dialled {
-			ctx, cancel := context.WithTimeout(c.ctx, timing.KeepAlive)
-			defer cancel()
-			s.ws.Ping(ctx) // that no pong came shows in silence
+		ctx, cancel := context.WithTimeout(c.ctx, timing.KeepAlive)
+		defer cancel()
+		began := time.Now()
+		if s.ws.Ping(ctx) == nil { // that no pong came shows in silence
+			s.beats.measured(time.Since(began))
 		}
+		timer.Reset(max(0, timing.KeepAlive-time.Since(began)))
 	}
 	timer = time.AfterFunc(time.Hour, beat)
-	timer.Reset(timing.KeepAlive)
+	timer.Reset(0)
 	context.AfterFunc(c.ctx, func() { timer.Stop() })
 }
 

@@ -14,12 +14,21 @@ const (
 // ErrVersion means that two sides have no version in common.
 var ErrVersion = errors.New("no common version of the protocol: update the older of the two devices")
 
-// Features is a set of abilities that a session has if both sides do. No
-// feature is defined yet.
+// Features is a set of abilities that a session has if both sides do.
 type Features uint64
 
+// The features.
+const (
+	// FeatureAbsent: a VectorReply names, with counter 0, also what the side
+	// that answers holds nothing of. So the other knows how much it lacks.
+	FeatureAbsent Features = 1 << iota
+)
+
 // SupportedFeatures is what this release can do.
-const SupportedFeatures Features = 0
+const SupportedFeatures = FeatureAbsent
+
+// Has reports whether all of some features are in f.
+func (f Features) Has(some Features) bool { return f&some == some }
 
 // Offer is what one side of a session can speak.
 type Offer struct {
