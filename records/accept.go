@@ -1,6 +1,7 @@
 package records
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,8 @@ var (
 func (r *Replica) AcceptDifference(ctx context.Context, d *Difference) error {
 	puts, err := d.verify(r.zone)
 	if err == nil {
-		err = r.do(ctx, func(b *batch) error { return b.acceptDifference(d, puts) })
+		sets := partition(puts, d.Firsts)
+		err = r.do(ctx, func(b *batch) error { return b.acceptDifference(d, puts, sets) })
 	}
 	if err != nil {
 		return fmt.Errorf("accept difference of %s: %w", d.Head.Log.Short(), err)
@@ -84,6 +86,40 @@ func (d *Difference) verify(zone identity.ZoneID) ([]ledgerPut, error) {
 		err = fmt.Errorf("counter %d under head %d: %w", puts[len(puts)-1].entry.Counter, d.Head.Counter, ErrMismatch)
 	}
 	return puts, err
+}
+
+// set is entries of one segment and the LtHash of them all, added up outside
+// the writer's turn.
+type set struct {
+	puts []ledgerPut // one at least
+	sum  Sum
+}
+
+func newSet(puts []ledgerPut) *set {
+	s := &set{puts: puts}
+	for i := range puts {
+		s.sum.Add(puts[i].leaf)
+	}
+	return s
+}
+
+// partition cuts entries at the counters where segments begin.
+func partition(puts []ledgerPut, firsts []uint64) (sets []*set) {
+	for len(puts) > 0 {
+		n := len(puts)
+		for len(firsts) > 0 {
+			if puts[0].entry.Counter < firsts[0] {
+				n, _ = slices.BinarySearchFunc(puts, firsts[0], func(p ledgerPut, first uint64) int {
+					return cmp.Compare(p.entry.Counter, first)
+				})
+				break
+			}
+			firsts = firsts[1:]
+		}
+		sets = append(sets, newSet(puts[:n]))
+		puts = puts[n:]
+	}
+	return sets
 }
 
 // verifyEntries checks entries that must stand above a counter in ascending
@@ -171,7 +207,7 @@ func (a *Account) relate(br *branch) (StartList, Relation) {
 	return starts, Relate(&a.Head, starts, &br.Head, br.headStarts())
 }
 
-func (b *batch) acceptDifference(d *Difference, puts []ledgerPut) error {
+func (b *batch) acceptDifference(d *Difference, puts []ledgerPut, sets []*set) error {
 	br, starts, err := b.continued(&d.Account, d.Base)
 	if err != nil {
 		return err
@@ -195,6 +231,20 @@ func (b *batch) acceptDifference(d *Difference, puts []ledgerPut) error {
 			l.begin(first)
 		}
 	}
+	// What stands there already changes what is to be added: then the sums that
+	// were made beforehand are of no use, and neither are the runs.
+	counted := !staging && frontier == d.Base
+	for _, s := range sets {
+		if !counted {
+			break
+		}
+		if err := l.merge(s.puts[0].entry.Counter, &s.sum, len(s.puts)); err != nil {
+			return err
+		}
+	}
+	if counted {
+		l.packed = d.Packed
+	}
 	clock := br.Head.Clock
 	entries := make([]Entry, 0, len(puts))
 	for i := range puts {
@@ -209,7 +259,7 @@ func (b *batch) acceptDifference(d *Difference, puts []ledgerPut) error {
 			stored, err = b.stored(&br, p)
 		}
 		if err == nil && !stored {
-			err = l.add(*p, d.Head.Counter)
+			err = l.add(*p, d.Head.Counter, counted)
 		}
 		if errors.Is(err, errOther) {
 			return fmt.Errorf("%w: %w", err, ErrMismatch) // whose fault it is, segments will tell

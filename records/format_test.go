@@ -204,7 +204,7 @@ func TestRunRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		list := entryLists.Draw(t, "entries")
 		b := records.AppendRun(nil, list)
-		got, err := records.DecodeRun(b)
+		got, err := records.DecodeRun(nil, b)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +246,7 @@ func TestRunRefuses(t *testing.T) {
 		"a varint spelled long": {1, 0x81, 0x00},
 		"counters that wrap":    append(records.AppendRun(nil, []records.Entry{{Counter: ^uint64(0), Envelope: env}}), 1, 0, 0),
 	} {
-		if _, err := records.DecodeRun(b); !errors.Is(err, records.ErrRun) {
+		if _, err := records.DecodeRun(nil, b); !errors.Is(err, records.ErrRun) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -429,7 +429,7 @@ func FuzzDecodeRun(f *testing.F) {
 	env := (&records.Envelope{Kind: 1}).Append(nil)
 	f.Add(records.AppendRun(nil, []records.Entry{{Counter: 3, Envelope: env, Body: []byte("b")}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if list, err := records.DecodeRun(b); err == nil && !bytes.Equal(records.AppendRun(nil, list), b) {
+		if list, err := records.DecodeRun(nil, b); err == nil && !bytes.Equal(records.AppendRun(nil, list), b) {
 			t.Error("two spellings of one run")
 		}
 	})

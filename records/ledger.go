@@ -26,6 +26,7 @@ type ledger struct {
 	changed  map[uint64]bool     // those of them that differ from the store
 	keys     map[RegisterKey]bool
 	puts     []ledgerPut       // entries to store
+	packed   []PackedRun       // exactly these entries, packed; nil: one by one
 	drops    map[uint64]uint64 // superseded entries, each with what supersedes it
 	listed   map[uint64]bool   // those of drops that are on the drop list already
 }
@@ -102,6 +103,19 @@ func (l *ledger) segment(counter uint64) (*Segment, error) {
 	}
 	l.segments[first] = &s
 	return &s, nil
+}
+
+// merge adds a set of entries of one segment, in which counter stands, to its
+// account.
+func (l *ledger) merge(counter uint64, sum *Sum, live int) error {
+	s, err := l.segment(counter)
+	if err != nil {
+		return err
+	}
+	s.Sum.Merge(sum)
+	s.Live += uint32(live)
+	l.changed[s.First] = true
+	return nil
 }
 
 // count adds the entry with the given leaf to its segment's account; take
@@ -189,9 +203,10 @@ func (l *ledger) open(first uint64, bytes int) {
 
 // add books an entry of another author, said to be live at counter n, that is
 // not stored yet, and which of it and the stored versions of its register
-// supersedes which. It returns [errOther] if one up to n supersedes it: such an
+// supersedes which. Counted says that its segment's account has it already
+// ([ledger.merge]). It returns [errOther] if one up to n supersedes it: such an
 // entry would be in no sum, and nothing would verify it.
-func (l *ledger) add(p ledgerPut, n uint64) error {
+func (l *ledger) add(p ledgerPut, n uint64, counted bool) error {
 	counter := p.entry.Counter
 	if p.env.Register {
 		k := p.env.RegisterKey()
@@ -225,10 +240,16 @@ func (l *ledger) add(p ledgerPut, n uint64) error {
 		if above != 0 {
 			l.drops[counter] = above
 			l.puts = append(l.puts, p)
+			if counted {
+				return l.take(counter, p.leaf)
+			}
 			return nil
 		}
 	}
 	l.puts = append(l.puts, p)
+	if counted {
+		return nil
+	}
 	return l.count(counter, p.leaf)
 }
 
@@ -355,11 +376,8 @@ func (l *ledger) dropped(from, to uint64) (map[uint64]uint64, error) {
 // flush writes what was booked. What is superseded by entries up to doneTo is
 // deleted, the rest goes on the drop list; it reports whether any does.
 func (l *ledger) flush(w WriteTx, doneTo uint64) (kept bool, err error) {
-	for i := range l.puts {
-		p := &l.puts[i]
-		if err := w.Put(l.slot, p.entry, p.env); err != nil {
-			return kept, err
-		}
+	if err := l.store(w); err != nil {
+		return kept, err
 	}
 	for _, old := range slices.Sorted(maps.Keys(l.drops)) {
 		by := l.drops[old]
@@ -390,6 +408,24 @@ func (l *ledger) flush(w WriteTx, doneTo uint64) (kept bool, err error) {
 		}
 	}
 	return kept, nil
+}
+
+// store stores the entries that were booked.
+func (l *ledger) store(w WriteTx) error {
+	if l.packed != nil && len(l.puts) > 0 {
+		entries, envs := make([]Entry, len(l.puts)), make([]Envelope, len(l.puts))
+		for i := range l.puts {
+			entries[i], envs[i] = l.puts[i].entry, *l.puts[i].env
+		}
+		return w.PutRuns(l.slot, l.packed, entries, envs)
+	}
+	for i := range l.puts {
+		p := &l.puts[i]
+		if err := w.Put(l.slot, p.entry, p.env); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // isEmpty reports whether nothing is stored of a segment that ends at end, and

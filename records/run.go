@@ -1,11 +1,13 @@
 package records
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/message"
 )
 
 // MaxRunBytes is the size of the longest encoded run that DecodeRun takes: a
@@ -14,6 +16,45 @@ const MaxRunBytes = MaxSegmentBytes + SegmentCounters*8
 
 // ErrRun is wrapped by errors about bytes that are not a run.
 var ErrRun = errors.New("not a valid run of entries")
+
+// MaxChunkBytes is the longest run that is packed as one, before compression.
+const MaxChunkBytes = 256 << 10
+
+// Run is entries of one log packed for the way and for the disk: what
+// [AppendRun] writes, compressed or not. Package packing makes runs and opens
+// them. The zero Run holds no entries.
+type Run struct {
+	// Packed is the size before compression if Data is compressed, otherwise 0.
+	Packed uint32
+	Data   []byte
+}
+
+// Size is the run's size before compression, in bytes: what it costs in
+// credit, and in memory once it is opened.
+func (r Run) Size() int {
+	if r.Packed != 0 {
+		return int(r.Packed)
+	}
+	return len(r.Data)
+}
+
+// Fields visits the fields.
+func (r *Run) Fields(v *message.Visitor) {
+	v.Uint32(1, &r.Packed)
+	v.Bytes(2, &r.Data, MaxChunkBytes)
+}
+
+// Clone returns a copy that shares no memory with r.
+func (r Run) Clone() Run {
+	r.Data = bytes.Clone(r.Data)
+	return r
+}
+
+// PackedRun is a run with the number of entries that it holds.
+type PackedRun struct {
+	Run
+	Count int
+}
 
 // AppendRun appends a run, entries of one log in ascending order of counters,
 // to b. It is the form in which entries travel:
@@ -47,9 +88,9 @@ func AppendRun(b []byte, entries []Entry) []byte {
 }
 
 // DecodeRun reads a run of at most SegmentCounters entries and
-// MaxSegmentBytes of envelopes and bodies. The entries alias b. Envelopes are
-// bounded but not decoded.
-func DecodeRun(b []byte) ([]Entry, error) {
+// MaxSegmentBytes of envelopes and bodies, and appends its entries to before.
+// They alias b. Envelopes are bounded but not decoded.
+func DecodeRun(before []Entry, b []byte) ([]Entry, error) {
 	if len(b) == 0 || b[0] != 1 {
 		return nil, fmt.Errorf("unknown format: %w", ErrRun)
 	}
@@ -57,7 +98,10 @@ func DecodeRun(b []byte) ([]Entry, error) {
 		return nil, fmt.Errorf("%d bytes, at most %d: %w", len(b), MaxRunBytes, ErrRun)
 	}
 	b = b[1:]
-	entries := make([]Entry, 0, min(SegmentCounters, len(b)/(envelopeFixed+4)+1))
+	entries := before
+	if entries == nil {
+		entries = make([]Entry, 0, min(SegmentCounters, len(b)/(envelopeFixed+4)+1))
+	}
 	last, size := uint64(0), 0
 	take := func(n uint64) []byte {
 		p := b[:n:n]
@@ -70,7 +114,7 @@ func DecodeRun(b []byte) ([]Entry, error) {
 			return nil, fmt.Errorf("counter after %d: %w", last, ErrRun)
 		}
 		last += delta
-		if len(entries) == SegmentCounters {
+		if len(entries)-len(before) == SegmentCounters {
 			return nil, fmt.Errorf("more than %d entries: %w", SegmentCounters, ErrRun)
 		}
 		e := Entry{Counter: last}

@@ -75,6 +75,10 @@ func (r *Replica) Difference(ctx context.Context, ref BranchRef, base uint64, st
 		if err != nil {
 			return err
 		}
+		if d.Packed, err = packed(tx, br.Slot, base+1, br.Head.Counter); err != nil || fits(d.Packed) {
+			return err
+		}
+		d.Packed = nil
 		size := 0
 		return live(tx, br.Slot, base+1, br.Head.Counter, br.Head.Counter, func(e Entry) error {
 			size += e.Size()
@@ -89,6 +93,36 @@ func (r *Replica) Difference(ctx context.Context, ref BranchRef, base uint64, st
 		return nil, fmt.Errorf("read difference of %s: %w", ref.Log.Short(), err)
 	}
 	return d, nil
+}
+
+// packed returns copies of the runs that hold exactly the live entries from ≤
+// counter ≤ to, or nil if there are none or they are not stored so. Up to the
+// head, what is stored is live unless it is on the drop list.
+func packed(tx Tx, s Slot, from, to uint64) (list []PackedRun, err error) {
+	if from > to {
+		return nil, nil
+	}
+	err = tx.Drops(s, from, to, func(uint64, uint64) error { return errEnough })
+	if err != nil {
+		if err == errEnough {
+			err = nil
+		}
+		return nil, err
+	}
+	_, err = tx.Packed(s, from, to, func(p PackedRun) error {
+		list = append(list, PackedRun{p.Run.Clone(), p.Count})
+		return nil
+	})
+	return list, err
+}
+
+// fits reports whether runs are a small difference.
+func fits(list []PackedRun) bool {
+	count, size := 0, 0
+	for _, p := range list {
+		count, size = count+p.Count, size+p.Size()
+	}
+	return len(list) > 0 && count <= SmallEntries && size <= SmallBytes
 }
 
 // read runs f on a snapshot of a branch; starts are all that are known of it.
@@ -244,6 +278,11 @@ func (r *Replica) SegmentData(ctx context.Context, ref BranchRef, head uint64, n
 			return err
 		}
 		changed := now.Row() != rows[i]
+		if !changed && n.From == 0 {
+			if data.Packed, err = packed(tx, br.Slot, n.First, end); err != nil || data.Packed != nil {
+				return err
+			}
+		}
 		var sum Sum
 		count := uint32(0)
 		err = live(tx, br.Slot, n.First, end, head, func(e Entry) error {

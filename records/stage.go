@@ -133,9 +133,9 @@ func (b *batch) storeTarget(br *branch, known StartList) error {
 // if it is; then nothing is stored. The entries' bytes must not change
 // afterwards.
 func (r *Replica) AcceptSegmentData(ctx context.Context, s *SegmentData) error {
-	t, puts, err := r.verifySegment(s)
+	t, all, err := r.verifySegment(s)
 	if err == nil {
-		err = r.do(ctx, func(b *batch) error { return b.acceptSegment(s, t, puts) })
+		err = r.do(ctx, func(b *batch) error { return b.acceptSegment(s, t, all) })
 		if err == nil && s.From == 0 {
 			t.note(s.First, attemptWhole) // now that it is on disk
 		}
@@ -149,7 +149,7 @@ func (r *Replica) AcceptSegmentData(ctx context.Context, s *SegmentData) error {
 // verifySegment checks what can be checked without the store and finds the
 // target that the segment belongs to. A tail of a segment is compared in
 // acceptSegment.
-func (r *Replica) verifySegment(s *SegmentData) (*target, []ledgerPut, error) {
+func (r *Replica) verifySegment(s *SegmentData) (*target, *set, error) {
 	r.mu.RLock()
 	br := r.held(s.Ref)
 	r.mu.RUnlock()
@@ -178,23 +178,29 @@ func (r *Replica) verifySegment(s *SegmentData) (*target, []ledgerPut, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var sum Sum
 	for i := range puts {
 		p := &puts[i]
 		if p.entry.Counter > end || p.env.Clock > t.head.Clock {
 			return nil, nil, fmt.Errorf("entry %d: %w", p.entry.Counter, unlike)
 		}
-		if s.From == 0 {
-			sum.Add(p.leaf)
-		}
 	}
-	if s.From == 0 && (len(puts) != int(row.Live) || sum.Checksum() != row.Checksum) {
+	if s.From > 0 {
+		return t, &set{puts: puts}, nil
+	}
+	if len(puts) != int(row.Live) {
 		return nil, nil, unlike
 	}
-	return t, puts, nil
+	all := newSet(puts)
+	if all.sum.Checksum() != row.Checksum {
+		return nil, nil, unlike
+	}
+	return t, all, nil
 }
 
-func (b *batch) acceptSegment(s *SegmentData, t *target, puts []ledgerPut) error {
+// acceptSegment stores a segment. The sum of all is that of its entries, if it
+// is a whole one.
+func (b *batch) acceptSegment(s *SegmentData, t *target, all *set) error {
+	puts := all.puts
 	br := b.lookup(s.Ref.Log)
 	switch {
 	case br == nil:
@@ -221,6 +227,13 @@ func (b *batch) acceptSegment(s *SegmentData, t *target, puts []ledgerPut) error
 		}
 	}
 	l.begin(s.First)
+	counted := !former && s.From == 0
+	if counted {
+		if err := l.merge(s.First, &all.sum, len(puts)); err != nil {
+			return err
+		}
+		l.packed = s.Packed
+	}
 	clock := Clock(0)
 	for i := range puts {
 		p := &puts[i]
@@ -229,7 +242,7 @@ func (b *batch) acceptSegment(s *SegmentData, t *target, puts []ledgerPut) error
 			stored, err = b.stored(br, p)
 		}
 		if err == nil && !stored {
-			err = l.add(*p, t.head.Counter)
+			err = l.add(*p, t.head.Counter, counted)
 		}
 		switch {
 		case errors.Is(err, errOther) && s.From > 0: // not verified by itself

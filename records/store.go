@@ -134,6 +134,10 @@ type Tx interface {
 	// Entries visits the stored entries from ≤ counter ≤ to, ascending,
 	// those on the drop list included.
 	Entries(s Slot, from, to uint64, fn func(Entry) error) error
+	// Packed visits the runs that hold exactly the stored entries from ≤
+	// counter ≤ to, ascending, and reports whether they are stored so; if not,
+	// fn is not called. A store need not keep any.
+	Packed(s Slot, from, to uint64, fn func(PackedRun) error) (ok bool, err error)
 	// Versions returns the stored counters of a register in one branch,
 	// newest first; none if it is not stored.
 	Versions(s Slot, k RegisterKey) ([]uint64, error)
@@ -167,7 +171,7 @@ type RegisterPrefix struct {
 }
 
 // WriteTx also changes the store, which keeps copies of what it is given.
-// Put, Replace and Delete keep the indexes behind
+// Put, PutRuns, Replace and Delete keep the indexes behind
 // Versions, Registers and Events; drop list, segments and branches change only
 // by their own methods.
 type WriteTx interface {
@@ -194,6 +198,12 @@ type WriteTx interface {
 	// Put stores an entry whose counter is not stored yet in that branch; an
 	// entry that is there already is ErrExists. env is e's envelope, decoded.
 	Put(s Slot, e Entry, env *Envelope) error
+	// PutRuns stores entries as Put does each, where nothing is stored from the
+	// counter of the first to that of the last; otherwise it is ErrExists.
+	// Runs hold the same entries packed, and the store may keep them in that
+	// form; their bytes must not change until the transaction has ended. Envs
+	// are the envelopes, decoded.
+	PutRuns(s Slot, runs []PackedRun, entries []Entry, envs []Envelope) error
 	// Replace puts e where an entry with the same counter and envelope
 	// stands: to make it a stub, or an entry again. It is ErrNotFound if there
 	// is none, ErrExists if there is one with another envelope.

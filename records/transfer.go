@@ -51,6 +51,9 @@ type Difference struct {
 	// ascending: the receiver cannot derive them.
 	Firsts  []uint64
 	Entries []Entry
+	// Packed, if not nil, is what the entries are packed in. What is to be
+	// accepted has Entries beside it; what is served has either.
+	Packed []PackedRun
 }
 
 // SegmentList is a log at a head, as the list of its segments.
@@ -69,6 +72,7 @@ type SegmentData struct {
 	First   uint64 // of the segment
 	From    uint64 // entries with counters below From are left out (0: none)
 	Entries []Entry
+	Packed  []PackedRun // as in a Difference
 }
 
 // Need is a segment that a replica asks for: the entries at or above From of

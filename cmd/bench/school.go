@@ -11,6 +11,7 @@ import (
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/classroom"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // What a zone of realistic classes is made of: a learner leaves some records a
@@ -131,14 +132,29 @@ func author(ctx context.Context, z *zone, key identity.DeviceKey, holder *record
 	return nil
 }
 
-// give brings a whole log from one replica to another.
+// give brings a whole log from one replica to another, packed as it would
+// travel.
 func give(ctx context.Context, to, from *records.Replica, l *records.SegmentList) error {
+	codec, err := packing.Shared()
+	if err != nil {
+		return err
+	}
 	ref := records.BranchRef{Log: l.Head.Log, Start: l.Head.Start()}
 	plan, err := to.AcceptSegmentList(ctx, l)
 	for err == nil && len(plan.Needs) > 0 {
 		for _, need := range plan.Needs {
 			data, err := from.SegmentData(ctx, ref, l.Head.Counter, need)
 			if err != nil {
+				return err
+			}
+			if data.Packed == nil {
+				data.Packed = codec.PackRuns(data.Entries)
+			}
+			runs := make([]records.Run, len(data.Packed))
+			for i, p := range data.Packed {
+				runs[i] = p.Run
+			}
+			if data.Entries, data.Packed, err = codec.Open(runs); err != nil {
 				return err
 			}
 			if err := to.AcceptSegmentData(ctx, data); err != nil {

@@ -22,8 +22,8 @@ func (w *worker) do(ctx context.Context, e Effect) (d Done, ok bool) {
 	case ReadDifference:
 		d.ID = e.ID
 		if d.Difference, d.Err = w.replica.Difference(ctx, e.Ref, e.Base, e.Starts); d.Err == nil {
-			d.Runs, d.Records = w.codec.Pack(d.Difference.Entries), len(d.Difference.Entries)
-			d.Difference.Entries = nil
+			d.Runs, d.Records = w.pack(d.Difference.Entries, d.Difference.Packed)
+			d.Difference.Entries, d.Difference.Packed = nil, nil
 		}
 	case ReadList:
 		d.ID = e.ID
@@ -32,7 +32,7 @@ func (w *worker) do(ctx context.Context, e Effect) (d Done, ok bool) {
 		var s *records.SegmentData
 		d.ID = e.ID
 		if s, d.Err = w.replica.SegmentData(ctx, e.Ref, e.Head, e.Need); d.Err == nil {
-			d.Runs, d.Records = w.codec.Pack(s.Entries), len(s.Entries)
+			d.Runs, d.Records = w.pack(s.Entries, s.Packed)
 		}
 	case ReadReceipts:
 		d.ID = e.ID
@@ -64,13 +64,25 @@ func (w *worker) do(ctx context.Context, e Effect) (d Done, ok bool) {
 	return d, true
 }
 
+// pack returns what was read as it travels, and how many entries it is: what is
+// stored packed goes as it is.
+func (w *worker) pack(entries []records.Entry, packed []records.PackedRun) (runs []wire.Run, count int) {
+	if packed == nil {
+		return w.codec.Pack(entries), len(entries)
+	}
+	for _, p := range packed {
+		runs, count = append(runs, p.Run), count+p.Count
+	}
+	return runs, count
+}
+
 func (w *worker) acceptDifference(ctx context.Context, e AcceptDifference) (stored int, err error) {
 	release, err := w.limits.acquire(ctx, wire.Size(e.Runs))
 	if err != nil {
 		return 0, err
 	}
 	defer release()
-	entries, err := w.codec.Unpack(e.Runs)
+	entries, packed, err := w.codec.Open(e.Runs)
 	if err != nil {
 		return 0, err
 	}
@@ -78,6 +90,7 @@ func (w *worker) acceptDifference(ctx context.Context, e AcceptDifference) (stor
 	if err != nil {
 		return 0, err
 	}
+	d.Packed = packed
 	if err := known(d.Certificate); err != nil {
 		return 0, err
 	}
@@ -104,11 +117,11 @@ func (w *worker) acceptSegment(ctx context.Context, e AcceptSegment) (stored int
 		return 0, err
 	}
 	defer release()
-	entries, err := w.codec.Unpack(e.Runs)
+	entries, packed, err := w.codec.Open(e.Runs)
 	if err != nil {
 		return 0, err
 	}
-	s := &records.SegmentData{Ref: e.Ref, Head: e.Head, First: e.Need.First, From: e.Need.From, Entries: entries}
+	s := &records.SegmentData{Ref: e.Ref, Head: e.Head, First: e.Need.First, From: e.Need.From, Entries: entries, Packed: packed}
 	if err := w.replica.AcceptSegmentData(ctx, s); err != nil {
 		return 0, err
 	}

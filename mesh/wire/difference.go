@@ -7,6 +7,7 @@ import (
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/records/message"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // MaxStarts is how many starts one account may list: one every day for forty
@@ -151,7 +152,7 @@ func (m *content) open() error {
 	if last > m.Account.Head.Counter {
 		return fmt.Errorf("a segment begins at %d under head %d: %w", last, m.Account.Head.Counter, records.ErrRows)
 	}
-	return m.Run.check()
+	return packing.Check(m.Run)
 }
 
 func (m *content) bytes() int { return m.Account.bytes() + len(m.Firsts)*4 + 64 }

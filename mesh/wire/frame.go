@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/message"
 )
 
 // Limits of frames, in bytes.
 const (
 	// MaxChunkBytes is the longest chunk of a run, before compression.
-	MaxChunkBytes = 256 << 10
+	MaxChunkBytes = records.MaxChunkBytes
 	// MaxPayloadBytes is the longest payload of any message.
 	MaxPayloadBytes = MaxChunkBytes + 4<<10
 	// MaxFrameBytes is the longest frame.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/message"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // Limits of segment lists.
@@ -152,4 +153,4 @@ func (m *Segment) Fields(v *message.Visitor) {
 }
 
 func (m *Segment) seal()       {}
-func (m *Segment) open() error { return m.Run.check() }
+func (m *Segment) open() error { return packing.Check(m.Run) }

@@ -16,8 +16,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/klauspost/compress/zstd"
-	"pgregory.net/rapid"
 
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
@@ -247,106 +245,9 @@ func TestLongAnswersAreCutAndFit(t *testing.T) {
 	}
 }
 
-func TestPackAndUnpack(t *testing.T) {
-	c := codec(t)
-	// A full segment of the largest entries takes two chunks.
-	full := entries(16, records.MaxBodyBytes)
-	full = append(full, records.Entry{Counter: 17, Envelope: full[0].Envelope, Body: full[0].Body[:records.MaxBodyBytes]})[:17]
-	full[16].Body = full[16].Body[:records.MaxBodyBytes-17*len(full[0].Envelope)]
-	for name, list := range map[string][]records.Entry{
-		"none": nil, "one": entries(1, 10), "many": entries(records.SegmentCounters, 30), "large": full,
-	} {
-		runs := c.Pack(list)
-		if len(runs) > 2 {
-			t.Errorf("%s: %d chunks", name, len(runs))
-		}
-		got, err := c.Unpack(runs)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		if d := cmp.Diff(list, got, cmpopts.EquateEmpty()); d != "" {
-			t.Errorf("%s: %s", name, d)
-		}
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		list := entries(rapid.IntRange(1, 120).Draw(t, "entries"), rapid.IntRange(0, 4000).Draw(t, "body"))
-		runs := c.Pack(list)
-		for _, r := range runs {
-			if r.Size() > wire.MaxChunkBytes || len(r.Data) > wire.MaxChunkBytes {
-				t.Fatalf("chunk of %d bytes packed into %d", r.Size(), len(r.Data))
-			}
-		}
-		if wire.Size(runs) > records.MaxRunBytes {
-			return // more than one answer may carry
-		}
-		got, err := c.Unpack(runs)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := cmp.Diff(list, got); d != "" {
-			t.Error(d)
-		}
-	})
-}
-
-// bomb is a zstd frame of n zeros that states what it likes.
-func bomb(t testing.TB, n int) []byte {
-	var b bytes.Buffer
-	w, err := zstd.NewWriter(&b, zstd.WithEncoderCRC(false))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.CopyN(w, zeros{}, int64(n)); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
-
-func TestBombsAreRefusedBeforeTheyUnfold(t *testing.T) {
-	c := codec(t)
-	enc, _ := zstd.NewWriter(nil, zstd.WithSingleSegment(true))
-	honest := enc.EncodeAll(make([]byte, 1000), nil)
-	large := enc.EncodeAll(make([]byte, 64<<20), nil)
-	skippable := append([]byte{0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0}, honest...)
-	for name, r := range map[string]wire.Run{
-		"streamed without a size":         {Packed: 1000, Data: bomb(t, 64<<20)},
-		"states 64 MiB, announces 1000":   {Packed: 1000, Data: large},
-		"announces more than a chunk":     {Packed: wire.MaxChunkBytes + 1, Data: large},
-		"states less than it holds":       {Packed: 900, Data: honest},
-		"two frames":                      {Packed: 1000, Data: append(bytes.Clone(honest), large...)},
-		"skippable frame first":           {Packed: 1000, Data: skippable},
-		"cut short":                       {Packed: 1000, Data: honest[:len(honest)-1]},
-		"not zstd":                        {Packed: 1000, Data: []byte("no")},
-		"compressed, but not any shorter": {Packed: 2, Data: honest},
-	} {
-		if _, err := c.Unpack([]wire.Run{r}); !errors.Is(err, wire.ErrRun) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	// Honest frames, but not honest runs: too many entries in two chunks, and
-	// chunks that do not rise.
-	a := c.Pack(entries(3000, 1))
-	if _, err := c.Unpack(append(a, a...)); !errors.Is(err, records.ErrRun) {
-		t.Errorf("the same chunk twice: %v", err)
-	}
-	more := entries(6000, 1)
-	if _, err := c.Unpack(append(c.Pack(more[:3000]), c.Pack(more[3000:])...)); !errors.Is(err, records.ErrRun) {
-		t.Errorf("6000 entries in two chunks: %v", err)
-	}
-	if _, err := c.Unpack(make([]wire.Run, 2)); err != nil {
-		t.Errorf("nothing at all: %v", err)
-	}
-	if _, err := c.Unpack([]wire.Run{{Data: make([]byte, wire.MaxChunkBytes)}, {Data: make([]byte, wire.MaxChunkBytes)}}); !errors.Is(err, wire.ErrRun) {
-		t.Errorf("more than an answer may hold: %v", err)
-	}
-}
 
 func TestFramesAreRefusedBeforeTheyAreRead(t *testing.T) {
 	for name, b := range map[string][]byte{
@@ -495,24 +396,5 @@ func TestBytesOfAnEqualComparison(t *testing.T) {
 	c := &wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 12}, Fingerprint: identity.Hash{1}, Round: 2}
 	if n := len(wire.AppendFrame(nil, c)); n > 50 {
 		t.Errorf("Counters takes %d bytes", n)
-	}
-}
-
-func BenchmarkPack(b *testing.B) {
-	c, list := codec(b), entries(records.SegmentCounters, 30)
-	b.SetBytes(int64(wire.Size(c.Pack(list))))
-	for b.Loop() {
-		c.Pack(list)
-	}
-}
-
-func BenchmarkUnpack(b *testing.B) {
-	c := codec(b)
-	runs := c.Pack(entries(records.SegmentCounters, 30))
-	b.SetBytes(int64(wire.Size(runs)))
-	for b.Loop() {
-		if _, err := c.Unpack(runs); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // schema is the version of the layout that this program writes and reads.
-const schema = 1
+const schema = 2
 
 // bucket numbers a bucket; names gives the name that it has in the file.
 type bucket int
@@ -28,13 +28,20 @@ const (
 	drops
 	receipts
 	items
+	runs
+	holes
 	bucketCount
 )
 
 var names = [bucketCount]string{
 	"meta", "values", "branches", "starts", "segments", "sums", "targets",
 	"entries", "registers", "events", "drops", "receipts", "items",
+	"runs", "holes",
 }
+
+// since is the layout that brought a bucket; those from the beginning are left
+// out.
+var since = map[bucket]uint32{runs: 2, holes: 2}
 
 // ascending is how full pages are left in buckets to which keys are added in
 // ascending order, mixed that in buckets to which they are added anywhere.
@@ -46,6 +53,7 @@ const (
 var fill = [bucketCount]float64{
 	meta: ascending, values: mixed, branches: ascending, starts: ascending, segments: ascending, sums: ascending,
 	targets: ascending, entries: ascending, registers: mixed, events: mixed, drops: mixed, receipts: mixed, items: mixed,
+	runs: ascending, holes: mixed,
 }
 
 var keySchema = []byte("schema")

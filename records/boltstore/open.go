@@ -192,6 +192,9 @@ func open(path string, o Options) (*Store, error) {
 		if err == nil {
 			err = db.View(examine)
 		}
+		if errors.Is(err, errOlder) {
+			err = db.Update(migrate)
+		}
 		return err
 	})
 	if err != nil {
@@ -223,13 +226,35 @@ func examine(tx *bolt.Tx) error {
 	if len(v) != 4 {
 		return fmt.Errorf("the file does not say its version; %s: %w", advice, records.ErrDamaged)
 	}
-	if n := binary.BigEndian.Uint32(v); n > schema {
+	n := binary.BigEndian.Uint32(v)
+	if n > schema {
 		return fmt.Errorf("layout %d, this version reads %d: %w", n, schema, records.ErrNewerStore)
 	}
-	for _, name := range names {
+	for i, name := range names {
+		if n < since[bucket(i)] {
+			continue
+		}
 		if tx.Bucket([]byte(name)) == nil {
 			return fmt.Errorf("the file has no %s; %s: %w", name, advice, records.ErrDamaged)
 		}
 	}
+	if n < schema {
+		return errOlder
+	}
 	return nil
+}
+
+// errOlder: the file has a layout from before this one.
+var errOlder = errors.New("an older layout")
+
+// migrate brings a file of any older layout to this one, in one transaction. So
+// far layouts have only grown: what is in a file stays as it is, and the buckets
+// that are new are empty.
+func migrate(tx *bolt.Tx) error {
+	for _, name := range names {
+		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket([]byte(names[meta])).Put(keySchema, binary.BigEndian.AppendUint32(nil, schema))
 }

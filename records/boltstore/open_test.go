@@ -157,7 +157,7 @@ func TestOpenRefuses(t *testing.T) {
 		}, records.ErrDamaged, "drops"},
 		{"newer", func(t *testing.T, path string) {
 			edit(t, path, func(tx *bolt.Tx) error {
-				return tx.Bucket([]byte("meta")).Put([]byte("schema"), binary.BigEndian.AppendUint32(nil, 2))
+				return tx.Bucket([]byte("meta")).Put([]byte("schema"), binary.BigEndian.AppendUint32(nil, 1<<16))
 			})
 		}, records.ErrNewerStore, "update the program"},
 	} {

@@ -17,6 +17,8 @@ type readTx struct {
 	inside  bool                      // bbolt is at work, see guard
 	buckets [bucketCount]*bolt.Bucket // as far as they were used
 	cursors [bucketCount]*bolt.Cursor // of get, which costs less with one of its own
+	opened  [keptOpen]*opened
+	next    int // of opened to give up
 }
 
 func (t *readTx) bucket(n bucket) *bolt.Bucket {
@@ -224,13 +226,32 @@ func (t *readTx) Entry(s records.Slot, counter uint64) (records.Entry, error) {
 	var key [placeBytes]byte
 	v, err := t.get(entries, placeKey(key[:0], s, counter))
 	if err != nil {
-		return records.Entry{}, err
+		return t.packedEntry(s, counter)
 	}
 	return decodeEntry(counter, v)
 }
 
 func (t *readTx) Entries(s records.Slot, from, to uint64, fn func(records.Entry) error) error {
-	return t.scan(entries, slotKey(nil, s), placeKey(nil, s, from), func(k, v []byte) (bool, error) {
+	packed, err := t.packedFrom(s, from, to)
+	if err != nil {
+		return err
+	}
+	// give gives what runs hold, up to the entry beside them at a counter, which
+	// stands for theirs.
+	give := func(next *uint64) error {
+		for e := packed.entry(); e != nil && (next == nil || e.Counter <= *next); e = packed.entry() {
+			if next == nil || e.Counter < *next {
+				if err := fn(*e); err != nil {
+					return err
+				}
+			}
+			if err := packed.advance(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	err = t.scan(entries, slotKey(nil, s), placeKey(nil, s, from), func(k, v []byte) (bool, error) {
 		_, counter, ok := place(k)
 		switch {
 		case !ok:
@@ -238,12 +259,19 @@ func (t *readTx) Entries(s records.Slot, from, to uint64, fn func(records.Entry)
 		case counter > to:
 			return true, nil
 		}
+		if err := give(&counter); err != nil {
+			return false, err
+		}
 		e, err := decodeEntry(counter, v)
 		if err != nil {
 			return false, err
 		}
 		return false, fn(e)
 	})
+	if err != nil {
+		return err
+	}
+	return give(nil)
 }
 
 func (t *readTx) Drops(s records.Slot, from, to uint64, fn func(old, by uint64) error) error {

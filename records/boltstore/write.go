@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type writeTx struct {
 	readTx
 	registers map[string]*register // changed rows by key; those without versions go
 	events    map[eventKey]struct{}
+	punched   map[runKey]uint64 // runs with new holes, each with its last counter
 	free      gap
 	room      []byte // for values, which bbolt keeps until the commit
 }
@@ -34,7 +36,7 @@ type gap struct {
 }
 
 func newWriteTx() *writeTx {
-	return &writeTx{registers: map[string]*register{}, events: map[eventKey]struct{}{}}
+	return &writeTx{registers: map[string]*register{}, events: map[eventKey]struct{}{}, punched: map[runKey]uint64{}}
 }
 
 // alloc returns n bytes of capacity that last until the commit.
@@ -166,8 +168,8 @@ func (t *writeTx) Put(s records.Slot, e records.Entry, env *records.Envelope) er
 	if len(e.Envelope) > records.MaxEnvelopeBytes || len(env.Key) > records.MaxKeyBytes {
 		return fmt.Errorf("put entry %d: envelope of %d bytes, key of %d: %w", e.Counter, len(e.Envelope), len(env.Key), records.ErrEnvelope)
 	}
-	if !t.isFree(s, e.Counter) {
-		return fmt.Errorf("put entry %d: %w", e.Counter, records.ErrExists)
+	if free, err := t.isFree(s, e.Counter); err != nil || !free {
+		return fmt.Errorf("put entry %d: %w", e.Counter, cmp.Or(err, records.ErrExists))
 	}
 	value, err := t.setEntry(s, &e)
 	if err != nil {
@@ -178,12 +180,17 @@ func (t *writeTx) Put(s records.Slot, e records.Entry, env *records.Envelope) er
 		t.events[newEventKey(env, s, e.Counter)] = struct{}{}
 		return nil
 	}
+	return t.addVersion(s, e.Counter, env, value)
+}
+
+// addVersion notes a version of a register, encoded as entries have it.
+func (t *writeTx) addVersion(s records.Slot, counter uint64, env *records.Envelope, value []byte) error {
 	r, err := t.register(s, env)
 	if err != nil {
 		return err
 	}
-	i, _ := r.search(e.Counter)
-	r.versions = slices.Insert(r.versions, i, e.Counter)
+	i, _ := r.search(counter)
+	r.versions = slices.Insert(r.versions, i, counter)
 	if i == 0 {
 		r.setNewest(value)
 	}
@@ -198,16 +205,30 @@ func (t *writeTx) setEntry(s records.Slot, e *records.Entry) (value []byte, err 
 
 // isFree reports whether no entry is stored at a counter, and leaves it
 // within t.free if so.
-func (t *writeTx) isFree(s records.Slot, counter uint64) bool {
+func (t *writeTx) isFree(s records.Slot, counter uint64) (bool, error) {
 	if g := &t.free; g.slot == s && g.from <= counter && counter < g.to {
-		return true
+		return true, nil
 	}
-	next, _ := t.seek(t.bucket(entries).Cursor(), placeKey(nil, s, counter))
 	t.free = gap{slot: s, from: counter, to: ^uint64(0)}
-	if slot, c, ok := place(next); ok && slot == s {
-		t.free.to = c
+	r, err := t.runAt(s, counter)
+	switch {
+	case err != nil:
+		return false, err
+	case r != nil: // where something was deleted
+		t.free.to = counter + 1
+		if _, err := t.Entry(s, counter); !errors.Is(err, records.ErrNotFound) {
+			t.free.to = counter
+			return false, err
+		}
+		return true, nil
 	}
-	return counter < t.free.to
+	for _, b := range []bucket{entries, runs} {
+		next, _ := t.seek(t.bucket(b).Cursor(), placeKey(nil, s, counter))
+		if slot, c, ok := place(next); ok && slot == s {
+			t.free.to = min(t.free.to, c)
+		}
+	}
+	return counter < t.free.to, nil
 }
 
 func (t *writeTx) Replace(s records.Slot, e records.Entry, env *records.Envelope) error {
@@ -230,11 +251,10 @@ func (t *writeTx) Replace(s records.Slot, e records.Entry, env *records.Envelope
 }
 
 func (t *writeTx) Delete(s records.Slot, counter uint64, env *records.Envelope) error {
-	key := placeKey(nil, s, counter)
-	if _, err := t.get(entries, key); err != nil {
+	if _, err := t.Entry(s, counter); err != nil {
 		return fmt.Errorf("delete entry %d: %w", counter, err)
 	}
-	if err := t.remove(entries, key); err != nil || !env.Register {
+	if err := errors.Join(t.remove(entries, placeKey(nil, s, counter)), t.punch(s, counter)); err != nil || !env.Register {
 		return err // a row of the index of events may stay for nothing
 	}
 	r, err := t.register(s, env)
@@ -249,11 +269,11 @@ func (t *writeTx) Delete(s records.Slot, counter uint64, env *records.Envelope) 
 	if i > 0 || len(r.versions) == 0 {
 		return nil
 	}
-	value, err := t.get(entries, placeKey(nil, s, r.versions[0]))
+	e, err := t.Entry(s, r.versions[0])
 	if err != nil {
 		return fmt.Errorf("register of entry %d: %w: %w", counter, records.ErrDamaged, err)
 	}
-	r.setNewest(value)
+	r.setNewest(appendEntry(t.alloc(entryOverhead+e.Size()), &e))
 	return nil
 }
 
@@ -299,7 +319,9 @@ func (t *writeTx) Events(learner identity.UserID, lane identity.Lane, fn func(re
 }
 
 // flush applies what is collected.
-func (t *writeTx) flush() error { return errors.Join(t.flushRegisters(), t.flushEvents()) }
+func (t *writeTx) flush() error {
+	return errors.Join(t.flushRegisters(), t.flushEvents(), t.flushRuns())
+}
 
 func (t *writeTx) flushRegisters() error {
 	for _, key := range slices.Sorted(maps.Keys(t.registers)) {

@@ -328,6 +328,31 @@ func (t *memoryTx) Put(s records.Slot, e records.Entry, env *records.Envelope) e
 	return nil
 }
 
+// PutRuns stores the entries one by one.
+func (t *memoryTx) PutRuns(s records.Slot, _ []records.PackedRun, entries []records.Entry, envs []records.Envelope) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	first, last := entries[0].Counter, entries[len(entries)-1].Counter
+	for at := range t.entries.from(place{s, first}) {
+		if at.slot == s && at.counter <= last {
+			return fmt.Errorf("put runs from %d to %d: %w", first, last, records.ErrExists)
+		}
+		break
+	}
+	for i := range entries {
+		if err := t.Put(s, entries[i], &envs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Packed finds nothing: a Memory keeps no runs.
+func (t *memoryTx) Packed(records.Slot, uint64, uint64, func(records.PackedRun) error) (bool, error) {
+	return false, nil
+}
+
 func (t *memoryTx) Replace(s records.Slot, e records.Entry, _ *records.Envelope) error {
 	at := place{s, e.Counter}
 	old, ok := t.entries.get(at)

@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t testing.TB, dir string) records.Store) {
 		{"Entries", testEntries},
 		{"LargeSegment", testLargeSegment},
 		{"PutReplaceDelete", testPutReplaceDelete},
+		{"PutRuns", testPutRuns},
 		{"Versions", testVersions},
 		{"Registers", testRegisters},
 		{"Events", testEvents},

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // sampleKinds are two kinds of the lane detail, ascending.
@@ -128,7 +130,7 @@ func mutate(tx records.WriteTx, r *rand.Rand) {
 	pick := func() string { return modelKeys[r.IntN(len(modelKeys))] }
 	body := []byte(strings.Repeat(fmt.Sprint(r.IntN(1000)), 1+r.IntN(3)*r.IntN(300)))
 	learner, key, register := modelLearners[r.IntN(len(modelLearners))], pick(), r.IntN(2) == 0
-	switch what := r.IntN(20); what {
+	switch what := r.IntN(21); what {
 	case 0, 1, 2, 3, 4, 5, 6:
 		e, env := sampleEvent(c, learner, string(body))
 		if register {
@@ -177,7 +179,81 @@ func mutate(tx records.WriteTx, r *rand.Rand) {
 	case 19:
 		check(tx.SetValue("name"+key, maybe(register, body)))
 		check(tx.SetReceipt(identity.Hash{body[0]}, maybe(r.IntN(2) == 0, body)))
+	case 20:
+		putRuns(tx, r, s, c, body)
 	}
+}
+
+// putRuns stores many entries at once, from a counter on, where others may have
+// been; sometimes one of these is still there.
+func putRuns(tx records.WriteTx, r *rand.Rand, s records.Slot, from uint64, body []byte) {
+	var list []records.Entry
+	var envs []records.Envelope
+	for c := from; len(list) < 20+r.IntN(60); c += 1 + uint64(r.IntN(2)) {
+		e, env := sampleEvent(c, modelLearners[c%3], string(body[:1+c%uint64(len(body))]))
+		if c%3 == 0 {
+			e, env = sampleRegister(c, modelLearners[c%3], fmt.Sprint(c), string(body[:1+c%uint64(len(body))]))
+		}
+		list, envs = append(list, e), append(envs, env)
+	}
+	spared := false
+	var old []records.Entry
+	check(tx.Entries(s, from, list[len(list)-1].Counter, func(e records.Entry) error {
+		old = append(old, e.Clone())
+		return nil
+	}))
+	for _, e := range old {
+		if spared = spared || r.IntN(100) == 0; spared {
+			continue
+		}
+		env, err := records.DecodeEnvelope(e.Envelope)
+		check(err)
+		check(tx.Delete(s, e.Counter, &env))
+	}
+	if err := tx.PutRuns(s, pack(list), list, envs); spared != errors.Is(err, records.ErrExists) || !spared && err != nil {
+		check(fmt.Errorf("put runs where entries are: %t: %w", spared, err))
+	}
+}
+
+// pack packs entries into a few runs.
+func pack(list []records.Entry) (runs []records.PackedRun) {
+	codec, err := packing.Shared()
+	check(err)
+	for part := range slices.Chunk(list, 33) {
+		runs = append(runs, codec.PackRuns(part)...)
+	}
+	return runs
+}
+
+// packedOf returns what stands packed in a stretch, which must be the entries
+// that are stored.
+func packedOf(tx records.Tx, s records.Slot, from, to uint64) (runs []records.Run) {
+	count := 0
+	ok, err := tx.Packed(s, from, to, func(p records.PackedRun) error {
+		runs, count = append(runs, p.Run.Clone()), count+p.Count
+		return nil
+	})
+	check(err)
+	if !ok {
+		return nil
+	}
+	codec, err := packing.Shared()
+	check(err)
+	list, err := codec.Unpack(runs)
+	check(err)
+	at := 0
+	check(tx.Entries(s, from, to, func(e records.Entry) error {
+		if at == len(list) || list[at].Counter != e.Counter || list[at].Stub != e.Stub ||
+			string(list[at].Envelope) != string(e.Envelope) || string(list[at].Body) != string(e.Body) {
+			return fmt.Errorf("the runs of branch %d do not hold entry %d", s, e.Counter)
+		}
+		at++
+		return nil
+	}))
+	if at != len(list) || at != count {
+		check(fmt.Errorf("the runs of branch %d hold %d entries and say %d, stored are %d", s, len(list), count, at))
+	}
+	return runs
 }
 
 func maybe(yes bool, b []byte) []byte {
@@ -223,6 +299,9 @@ func everything(tx records.Tx) string {
 			check(err)
 			return line("entry", s, e.Counter, e.Stub, e.Envelope, string(e.Body), string(got.Body) == string(e.Body))
 		}))
+		for c := uint64(1); c < modelCounters; c += 13 {
+			packedOf(tx, s, c, c+80)
+		}
 		check(tx.Drops(s, 20, modelCounters-20, func(old, by uint64) error { return line("drop", s, old, by) }))
 		for _, l := range modelLearners {
 			for _, k := range modelKeys {
