@@ -15,11 +15,11 @@
 // Buckets, their keys and values; integers are big-endian, so that keys sort
 // as numbers do:
 //
-//	meta       "schema"                     version of this layout (4)
+//	meta       "schema"                     version of this layout (2)
 //	values     name                         as given
 //	branches   slot(4)                      branch, see branch.go
 //	starts     slot(4) index(4)             start (16)
-//	segments   slot(4) first(8)             live(4) bytes(4) staged(1) checksum(32)
+//	segments   slot(4) first(8)             live(4) bytes(4) checksum(32)
 //	sums       slot(4) first(8)             LtHash (2048)
 //	targets    slot(4)                      rows (44 each)
 //	entries    slot(4) counter(8)           stub(1) length(1) envelope, body
@@ -33,10 +33,16 @@
 //	drops      slot(4) old(8)               by (8)
 //	receipts   hash(32)                     as given
 //	items      length of table(1) table key as given
+//	runs       slot(4) first(8)             last(8) entries(4) size(4) run
+//	holes      slot(4) counter(8)           nothing: the run's entry is deleted
 //
 // What costs in bbolt is copying pages, so the order of keys decides the
-// speed. Entries stand in the order of their log, which is the order in which
-// they come. The index of events has one row for many, and loses none when
+// speed, and their number. Entries stand in the order of their log, which is the
+// order in which they come. What came in bulk stands packed, in runs of some
+// hundred to a thousand entries, as it came (records/packing): one row instead of
+// many, a quarter of the bytes, and it is sent on as it is. An entry that is
+// deleted leaves a hole, and one that is replaced stands in entries again; when
+// half of a run is holes, the rest is packed anew. The index of events has one row for many, and loses none when
 // events are deleted: a row says only where to look. The index of registers
 // holds the newest version a second time, up to 512 bytes, so that a page is
 // one scan of neighbouring rows: measured, 4,000 cells take 0.2 to 0.4 ms
