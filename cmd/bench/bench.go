@@ -72,7 +72,13 @@ func (b *bench) steps() []step {
 		}
 		steps = append(steps, step{families, func(ctx context.Context, b *bench) error { return b.exchange(ctx, n) }})
 	}
-	return steps
+	for _, n := range b.sizes {
+		steps = append(steps, step{[]string{"nats/" + sizeName(n)}, func(ctx context.Context, b *bench) error { return b.nats(ctx, n) }})
+	}
+	n := middle(b.sizes)
+	return append(steps,
+		step{[]string{"worst"}, func(ctx context.Context, b *bench) error { return b.worst(ctx, n) }},
+	)
 }
 
 func (b *bench) wantsAny(families []string) bool {

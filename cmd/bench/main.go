@@ -23,6 +23,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -35,10 +36,15 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
+		if !errors.Is(err, errSaid) {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
 		os.Exit(1)
 	}
 }
+
+// errSaid: another process of this program failed, and has said why.
+var errSaid = errors.New("said already")
 
 func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && parts[args[0]] != nil {
@@ -64,6 +70,13 @@ func run(ctx context.Context, args []string) error {
 			fmt.Printf("%-28s %s\n", f.id, f.what)
 		}
 		return nil
+	}
+	if b.table.wants("nats") && os.Getenv(natsVariable) == "" {
+		remove, err := buildNATS(ctx)
+		if err != nil {
+			return err
+		}
+		defer remove()
 	}
 	if apart, err := inOwnNetwork(ctx); apart || err != nil {
 		return err

@@ -40,7 +40,7 @@ func inOwnNetwork(ctx context.Context) (done bool, err error) {
 	}
 	var exit *exec.ExitError
 	if err := cmd.Wait(); errors.As(err, &exit) {
-		os.Exit(exit.ExitCode()) // it has said why
+		return true, errSaid
 	} else if err != nil {
 		return false, err
 	}

@@ -32,6 +32,23 @@ func rows(sizes []int) []*figure {
 		row(at("open", "messages"), "  of these, messages", "B", none)
 	}
 	for _, n := range sizes {
+		at := func(name string) string { return fmt.Sprint("nats/", sizeName(n), "/", name) }
+		row(at("time"), "NATS JetStream: the same records mirrored, not on disk, not signed", "ms", none)
+		row(at("rate"), "  the same", "rec/s", none)
+		row(at("times"), "  the first sync above, times that rate", "", atLeast(1, 0))
+		row(at("bytes"), "  bytes on the wire a record", "B", none)
+		row(at("receiver"), "  peak memory of the receiver", "MB", none)
+		row(at("changed-time"), "  100 new over an open link, not on disk", "ms", none)
+		row(at("changed-bytes"), "  bytes on the wire", "B", none)
+		row(at("live-p50"), "  one record over an open link, not on disk, p50", "ms", none)
+	}
+	for _, c := range worstCases {
+		at := func(name string) string { return fmt.Sprint("worst/", c.name, "/", name) }
+		row(at("rate"), "first sync: "+c.what, "rec/s", bySize(middle(sizes), none, atLeast(150_000, 400_000), atLeast(150_000, 350_000)))
+		row(at("bytes"), "  bytes on the wire a record", "B", atMost(45, 25))
+		row(at("receiver"), "  peak memory of the receiver", "MB", atMost(128, 0))
+	}
+	for _, n := range sizes {
 		size := sizeName(n)
 		row("limit/bbolt/"+size, "limit: bbolt, ascending insert", "rec/s", none)
 		row("limit/zstd/"+size, "limit: zstd of the entries, one core", "rec/s", none)
@@ -42,3 +59,6 @@ func rows(sizes []int) []*figure {
 	row("limit/lthash", "limit: entries hashed into a fingerprint, one core", "rec/s", none)
 	return all
 }
+
+// middle is the size at which what needs no growth is measured.
+func middle(sizes []int) int { return sizes[len(sizes)/2] }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -68,7 +67,7 @@ func makeSchool(ctx context.Context, dir string, n int) (*zone, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeProbes(ctx, h, 100, rand.Reader); err != nil {
+	if err := newProbeWriter(h).mixed(ctx, 100); err != nil {
 		return nil, err
 	}
 	return z, z.count(ctx, h)

@@ -196,28 +196,47 @@ func (z *zone) count(ctx context.Context, r *records.Replica) error {
 
 func learnerName(id identity.UserID) string { return hex.EncodeToString(id[:]) }
 
-// readSample returns some n of the entries that the holder has, lane by lane.
+// errEnough ends a walk through entries.
+var errEnough = errors.New("enough")
+
+// readSample returns the first n of the entries that the holder has.
 func (z *zone) readSample(ctx context.Context, n int) (entries []records.Entry, err error) {
+	err = z.each(ctx, func(e *records.Entry) error {
+		entries = append(entries, e.Clone())
+		if len(entries) == n {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return entries, err
+}
+
+// each visits all entries that the holder has, log by log.
+func (z *zone) each(ctx context.Context, fn func(*records.Entry) error) error {
 	r, closeStore, err := open(ctx, filepath.Join(z.dir, holderName))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer closeStore()
 	for _, s := range r.Logs() {
 		l, err := r.SegmentList(ctx, s.BranchRef, 0, 0)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, row := range l.Rows {
-			if len(entries) >= n {
-				return entries, nil
-			}
 			data, err := r.SegmentData(ctx, s.BranchRef, l.Head.Counter, records.Need{First: row.First})
 			if err != nil {
-				return nil, err
+				return err
 			}
-			entries = append(entries, data.Entries...)
+			for i := range data.Entries {
+				if err := fn(&data.Entries[i]); err != nil {
+					return err
+				}
+			}
 		}
 	}
-	return entries, nil
+	return nil
 }
