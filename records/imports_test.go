@@ -40,6 +40,7 @@ var allowed = map[string][]string{
 	"cmd/bench": {
 		"mesh/exchange", "mesh/link", "mesh/wire",
 		"records", "records/boltstore", "records/classroom", "records/identity", "records/packing", "records/roster",
+		"web", "web/content",
 	},
 	"cmd/classmesh": {
 		"coordinator", "coordinator/api", "coordinator/boltstore",

@@ -76,9 +76,14 @@ func (b *bench) steps() []step {
 		steps = append(steps, step{[]string{"nats/" + sizeName(n)}, func(ctx context.Context, b *bench) error { return b.nats(ctx, n) }})
 	}
 	n := middle(b.sizes)
-	return append(steps,
+	steps = append(steps,
 		step{[]string{"worst"}, func(ctx context.Context, b *bench) error { return b.worst(ctx, n) }},
+		step{[]string{"small/none", "small/one-core", "small/memory", "small/fsync"}, func(ctx context.Context, b *bench) error { return b.small(ctx, n) }},
 	)
+	if large := b.sizes[len(b.sizes)-1]; large != n {
+		steps = append(steps, step{[]string{"small/memory-" + sizeName(large)}, func(ctx context.Context, b *bench) error { return b.smallLarge(ctx, large) }})
+	}
+	return steps
 }
 
 func (b *bench) wantsAny(families []string) bool {

@@ -48,6 +48,9 @@ var errSaid = errors.New("said already")
 
 func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && parts[args[0]] != nil {
+		if err := enterGroup(); err != nil {
+			return fmt.Errorf("enter control group: %w", err)
+		}
 		return profiled(args[0], func() error { return parts[args[0]](ctx, args[1:], os.Stdin, os.Stdout) })
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)

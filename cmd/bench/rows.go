@@ -48,6 +48,22 @@ func rows(sizes []int) []*figure {
 		row(at("bytes"), "  bytes on the wire a record", "B", atMost(45, 25))
 		row(at("receiver"), "  peak memory of the receiver", "MB", atMost(128, 0))
 	}
+	for _, m := range smallMachines {
+		at := func(name string) string { return fmt.Sprint("small/", m.name, "/", name) }
+		row(at("rate"), "first sync: "+m.what, "rec/s", none)
+		row(at("receiver"), "  peak memory of the receiver", "MB", atMost(128, 0))
+		row(at("quiet-p95"), "  40 learners answer at once, p95", "ms", none)
+		row(at("class-p95"), "  the same while the first sync runs, p95", "ms", atMost(150, 0))
+		row(at("class-worst"), "  the same, the longest wait", "ms", none)
+		row(at("class-rate"), "  that first sync", "rec/s", none)
+		if m.memory > 0 && len(sizes) > 1 {
+			large := sizes[len(sizes)-1]
+			at := func(name string) string { return fmt.Sprint("small/", m.name, "-", sizeName(large), "/", name) }
+			row(at("rate"), fmt.Sprintf("first sync of %s records: %s", sizeName(large), m.what), "rec/s", none)
+			row(at("receiver"), "  peak memory of the receiver", "MB", atMost(smallMemory/1e6, 0))
+			row(at("receiver-heap"), "  Go heap of the receiver", "MB", atMost(0, 48))
+		}
+	}
 	for _, n := range sizes {
 		size := sizeName(n)
 		row("limit/bbolt/"+size, "limit: bbolt, ascending insert", "rec/s", none)

@@ -24,6 +24,13 @@ const (
 	schoolDays        = 56
 )
 
+// Every fifth of the contents is a video.
+func isVideo(i int) bool { return i%5 == 4 }
+
+const videoDuration = 5 * time.Minute
+
+var exerciseItems = []string{"a", "b", "c", "d"}
+
 // makeSchool makes a zone of about n records: the first device enrols everybody,
 // and each makes up the work of its own learners and of some of the next
 // device's, as classmesh generate does.
@@ -45,10 +52,10 @@ func makeSchool(ctx context.Context, dir string, n int) (*zone, error) {
 	for i := range schoolContents {
 		id := fmt.Sprintf("content-%03d", i)
 		z.Contents = append(z.Contents, id)
-		if i%5 == 4 {
-			s.videos = append(s.videos, classroom.GeneratedVideo{ID: id, Duration: 5 * time.Minute, Worth: 750})
+		if isVideo(i) {
+			s.videos = append(s.videos, classroom.GeneratedVideo{ID: id, Duration: videoDuration, Worth: 750})
 		} else {
-			s.exercises = append(s.exercises, classroom.GeneratedExercise{ID: id, Items: []string{"a", "b", "c", "d"}, Needed: 5, Base: 10})
+			s.exercises = append(s.exercises, classroom.GeneratedExercise{ID: id, Items: exerciseItems, Needed: 5, Base: 10})
 		}
 	}
 	err = author(ctx, z, keys[0], h, func(r *records.Replica) error {

@@ -51,6 +51,13 @@ func (t *table) add(id string, value float64) {
 // explain says why a figure could not be measured.
 func (t *table) explain(id, why string) { t.figure(id).note = why }
 
+// note adds a sentence on how something was measured, once.
+func (t *table) note(words string) {
+	if !slices.Contains(t.notes, words) {
+		t.notes = append(t.notes, words)
+	}
+}
+
 // check refuses wishes that no row fulfils.
 func (t *table) check() error {
 	for _, w := range t.wanted {

@@ -159,7 +159,11 @@ func open(ctx context.Context, dir string) (*records.Replica, func() error, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := records.Open(ctx, config(store, key))
+	var r *records.Replica
+	disk, err := onDisk(store)
+	if err == nil {
+		r, err = records.Open(ctx, config(disk, key))
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, store.Close())
 	}
