@@ -59,6 +59,7 @@ func (b *bench) measure(ctx context.Context) error {
 			failed = errors.Join(failed, s.measure(ctx, b))
 		}
 	}
+	b.compare()
 	return errors.Join(failed, ctx.Err())
 }
 
@@ -70,6 +71,16 @@ func (b *bench) steps() []step {
 		for _, family := range []string{"first", "memory", "nothing", "changed", "live", "open"} {
 			families = append(families, family+"/"+size)
 		}
+		if len(b.sizes) > 1 { // what rows on growth compare
+			switch n {
+			case b.sizes[0]:
+				families = append(families, "growth/changed")
+			case middle(b.sizes):
+				families = append(families, "growth/rate")
+			case b.sizes[len(b.sizes)-1]:
+				families = append(families, "growth/changed", "growth/rate")
+			}
+		}
 		steps = append(steps, step{families, func(ctx context.Context, b *bench) error { return b.exchange(ctx, n) }})
 	}
 	for _, n := range b.sizes {
@@ -80,7 +91,10 @@ func (b *bench) steps() []step {
 		step{[]string{"worst"}, func(ctx context.Context, b *bench) error { return b.worst(ctx, n) }},
 		step{[]string{"small/none", "small/one-core", "small/memory", "small/fsync"}, func(ctx context.Context, b *bench) error { return b.small(ctx, n) }},
 	)
-	if large := b.sizes[len(b.sizes)-1]; large != n {
+	large := b.sizes[len(b.sizes)-1]
+	steps = append(steps, step{[]string{"growth/open", "growth/status", "growth/dump", "growth/fsck", "growth/file", "page"},
+		func(ctx context.Context, b *bench) error { return b.growth(ctx, large) }})
+	if large != n {
 		steps = append(steps, step{[]string{"small/memory-" + sizeName(large)}, func(ctx context.Context, b *bench) error { return b.smallLarge(ctx, large) }})
 	}
 	return steps

@@ -69,7 +69,7 @@ func (b *bench) exchangeOnce(ctx context.Context, z *zone, n, i int) error {
 		t.add("nothing/"+size+"/time", 1e3*nothing.Seconds)
 		t.add("nothing/"+size+"/bytes", float64(nothing.Bytes))
 	}
-	if t.wants("changed/" + size) {
+	if t.wants("changed/"+size) || t.wants("growth/changed") {
 		var wrote written
 		if err := p.holder.ask("write 100", &wrote); err != nil {
 			return err
@@ -111,7 +111,7 @@ func (b *bench) limits(ctx context.Context, z *zone, size string, i int) (insert
 	t.add("limit/fsync", float64(flush)/float64(time.Millisecond))
 	t.add("limit/lthash", latticeHash())
 	if z.sample == nil {
-		if z.sample, err = z.readSample(ctx, 50_000); err != nil {
+		if z.sample, err = z.readSample(ctx, sampleRecords); err != nil {
 			return 0, err
 		}
 	}
@@ -124,7 +124,10 @@ func (b *bench) limits(ctx context.Context, z *zone, size string, i int) (insert
 	return inserts, nil
 }
 
-const liveRecords = 200
+const (
+	liveRecords   = 200
+	sampleRecords = 50_000
+)
 
 // live measures records that are pushed over an open session, one at a time, and
 // then what a comparison costs that finds nothing new.

@@ -74,8 +74,8 @@ func run(ctx context.Context, args []string) error {
 		}
 		return nil
 	}
-	if b.table.wants("nats") && os.Getenv(natsVariable) == "" {
-		remove, err := buildNATS(ctx)
+	if os.Getenv(apartVariable) == "" {
+		remove, err := b.buildPrograms(ctx)
 		if err != nil {
 			return err
 		}

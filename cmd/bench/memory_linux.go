@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// peakMemory is the most memory that this process has had, in bytes, mapped
-// pages of files included.
-func peakMemory() float64 {
-	status, err := os.ReadFile("/proc/self/status")
+// peakMemory is the most memory that a process has had, in bytes, mapped pages of
+// files included; self is this process.
+func peakMemory(process string) float64 {
+	status, err := os.ReadFile("/proc/" + process + "/status")
 	if err != nil {
 		return 0
 	}

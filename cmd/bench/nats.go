@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,33 +14,12 @@ import (
 	"github.com/classmesh/classmesh/records"
 )
 
-// natsVariable names, in the environment, the program in cmd/bench/nats; or says,
-// after "no: ", why there is none.
-const natsVariable = "CLASSMESH_BENCH_NATS"
-
-// buildNATS builds what the benchmark compares with. It is a module of its own,
-// which takes the network once; where that is not to be had, the rows say so.
-func buildNATS(ctx context.Context) (remove func(), err error) {
-	dir, err := os.MkdirTemp("", "classmesh-nats-")
-	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(dir, "nats")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, ".")
-	cmd.Dir = filepath.Join("cmd", "bench", "nats")
-	if said, err := cmd.CombinedOutput(); err != nil {
-		first, _, _ := strings.Cut(strings.TrimSpace(string(said)), "\n")
-		path = fmt.Sprintf("no: %v %s", err, first)
-	}
-	return func() { os.RemoveAll(dir) }, os.Setenv(natsVariable, path)
-}
-
 // nats measures how NATS mirrors the same records.
 func (b *bench) nats(ctx context.Context, n int) error {
 	family := "nats/" + sizeName(n)
-	program := os.Getenv(natsVariable)
-	if why, no := strings.CutPrefix(program, "no: "); no || program == "" {
-		b.table.explain(family+"/rate", "could not be built: "+why)
+	program, why := program(natsVariable)
+	if why != "" {
+		b.table.explain(family+"/rate", why)
 		return nil
 	}
 	z, err := b.school(ctx, n)

@@ -11,10 +11,6 @@ import (
 	"unsafe"
 )
 
-// apartVariable is set in the environment of a benchmark that has a network of
-// its own.
-const apartVariable = "CLASSMESH_BENCH_APART"
-
 // inOwnNetwork runs this program once more in a network namespace of its own, if
 // it may make one, and reports whether it did: then everything is done. In such
 // a namespace there is nothing but a loopback interface, whose counters count

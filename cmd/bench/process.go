@@ -20,6 +20,10 @@ func init() {
 	}
 }
 
+// apartVariable is set in the environment of a benchmark that has a network of
+// its own.
+const apartVariable = "CLASSMESH_BENCH_APART"
+
 // process is another process of this program.
 type process struct {
 	cmd   *exec.Cmd

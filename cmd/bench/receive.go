@@ -83,7 +83,7 @@ func receive(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	counts := conn.Counts()
 	return answers.Encode(received{
 		int(report.RecordsReceived), took.Seconds(), counts.Sent + counts.Received, found,
-		memory{peakMemory(), float64(watched.peak.Load())},
+		memory{peakMemory("self"), float64(watched.peak.Load())},
 	})
 }
 

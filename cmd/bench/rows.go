@@ -64,6 +64,26 @@ func rows(sizes []int) []*figure {
 			row(at("receiver-heap"), "  Go heap of the receiver", "MB", atMost(0, 48))
 		}
 	}
+	if small, large := sizeName(sizes[0]), sizeName(sizes[len(sizes)-1]); small != large {
+		row("growth/rate", fmt.Sprintf("first sync: rate at %s of that at %s", large, sizeName(middle(sizes))), "%", atLeast(60, 90))
+		row("growth/changed/time", fmt.Sprintf("100 changed: time at %s, times that at %s", large, small), "", atMost(1.5, 0))
+		row("growth/changed/bytes", "  bytes on the wire, likewise", "", atMost(1.5, 0))
+	}
+	large := sizes[len(sizes)-1]
+	grown := func(family, name string) string { return fmt.Sprint(family, "/", sizeName(large), "/", name) }
+	row(grown("growth/open", "time"), "opening the store", "ms", atMost(1000, 0))
+	for _, command := range []string{"status", "dump", "fsck"} {
+		row(grown("growth/"+command, "time"), "classmesh "+command, "ms", none)
+		row(grown("growth/"+command, "memory"), "  peak memory", "MB", atMost(384, 0))
+	}
+	row(grown("growth/file", "synced"), "the file after a first sync, times the compressed entries", "", none)
+	row(grown("growth/file", "compacted"), "  after compaction", "", atMost(1.5, 0))
+	row(grown("growth/file", "each"), "  bytes a record", "B", none)
+	row(grown("growth/file", "compact"), "  compaction takes", "ms", none)
+	row(grown("page", "first"), "page of a class of 40 × 100 contents, the first time", "ms", none)
+	row(grown("page", "changed"), "  after something was written", "ms", atMost(50, 10))
+	row(grown("page", "again"), "  once more", "ms", atMost(50, 10))
+	row(grown("page", "json"), "  the table as JSON", "ms", none)
 	for _, n := range sizes {
 		size := sizeName(n)
 		row("limit/bbolt/"+size, "limit: bbolt, ascending insert", "rec/s", none)

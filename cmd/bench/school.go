@@ -63,6 +63,7 @@ func makeSchool(ctx context.Context, dir string, n int) (*zone, error) {
 		if err != nil {
 			return err
 		}
+		z.ClassSize = min(schoolClass, learners)
 		s.learners, z.Class, z.Learner = made.Learners, made.Classes[0].String(), learnerName(made.Learners[0])
 		return each(ctx, keys, func(i int, key identity.DeviceKey) error {
 			if i == 0 {

@@ -25,15 +25,16 @@ type zone struct {
 	dir    string
 	sample []records.Entry // some of what is in it, once it was read
 
-	Records  int    // entries of all logs, as a receiver gets them
-	Written  int    // entries ever written
-	Devices  int    // that wrote them
-	Learner  string // one whose work is spread over several devices, in hex
-	Class    string // one of forty
-	Contents []string
-	Took     time.Duration // to make it
-	Receiver []byte        // seed of its key
-	Founding struct {
+	Records   int    // entries of all logs, as a receiver gets them
+	Written   int    // entries ever written
+	Devices   int    // that wrote them
+	Learner   string // one whose work is spread over several devices, in hex
+	Class     string // one of forty, or of all if there are fewer
+	ClassSize int
+	Contents  []string
+	Took      time.Duration // to make it
+	Receiver  []byte        // seed of its key
+	Founding  struct {
 		Zone        identity.ZoneID
 		Coordinator []byte
 		Roster      []byte
