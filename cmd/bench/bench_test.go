@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 // TestMeasure measures everything once with a small zone, but for what has to be
 // built or fetched: every row gets a value, or says why it has none.
 func TestMeasure(t *testing.T) {
-	b, err := newBench(2000, 1, "")
+	b, err := newBench(2000, 1, underTest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestMeasure(t *testing.T) {
 	for _, f := range b.table.figures {
 		family := path.Dir(f.id)
 		explained[family] = explained[family] || f.note != ""
-		if len(f.values) == 0 && !explained[family] {
+		if len(f.values) == 0 && !explained[family] && b.table.wants(f.id) {
 			t.Errorf("row %s has neither a value nor a reason", f.id)
 		}
 		for _, v := range f.values {

@@ -19,7 +19,7 @@ func (b *bench) nats(ctx context.Context, n int) error {
 	family := "nats/" + sizeName(n)
 	program, why := program(natsVariable)
 	if why != "" {
-		b.table.explain(family+"/rate", why)
+		b.table.explain(family+"/time", why)
 		return nil
 	}
 	z, err := b.school(ctx, n)
