@@ -38,7 +38,7 @@ func (r *Replica) AcceptSegmentList(ctx context.Context, l *SegmentList) (Plan, 
 }
 
 func (r *Replica) verifyList(l *SegmentList) error {
-	if err := l.verify(r.zone); err != nil {
+	if err := l.verify(r); err != nil {
 		return err
 	}
 	last := uint64(0)

@@ -39,7 +39,7 @@ const registerFixed = 2 + 16 + 1 + 4
 
 // registerKey is the key of a register in one branch. Its key within kind and
 // learner must keep the limit.
-func registerKey(b []byte, kind records.Kind, learner *identity.UserID, key []byte, s records.Slot) []byte {
+func registerKey[K string | []byte](b []byte, kind records.Kind, learner *identity.UserID, key K, s records.Slot) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(kind))
 	b = append(b, learner[:]...)
 	b = append(append(b, byte(len(key))), key...)
@@ -60,6 +60,7 @@ func decodeRegisterKey(b []byte) (k records.RegisterKey, s records.Slot, ok bool
 
 // register is a row of the index of registers.
 type register struct {
+	changed  bool     // the row must be written
 	versions []uint64 // newest first
 	// newest is the newest version as the entries have it, or nil if it must
 	// be read there.
@@ -129,7 +130,7 @@ func (t *readTx) Versions(s records.Slot, k records.RegisterKey) ([]uint64, erro
 	if len(k.Key) > records.MaxKeyBytes {
 		return nil, nil
 	}
-	key := registerKey(nil, k.Kind, &k.Learner, []byte(k.Key), s)
+	key := registerKey(nil, k.Kind, &k.Learner, k.Key, s)
 	v, err := t.get(registers, key)
 	if errors.Is(err, records.ErrNotFound) {
 		return nil, nil

@@ -21,11 +21,13 @@ import (
 // going through a B+tree in order costs a fraction of going to and fro.
 type writeTx struct {
 	readTx
-	registers map[string]*register // changed rows by key; those without versions go
+	registers map[string]*register // rows by key, as far as they were looked at
+	spare     []register           // room for more of them
 	events    map[eventKey]struct{}
 	punched   map[runKey]uint64 // runs with new holes, each with its last counter
 	free      gap
 	room      []byte // for values, which bbolt keeps until the commit
+	key       []byte // of a row of registers: one at a time
 }
 
 // gap is a stretch of a branch, from ≤ counter < to, where no entry is stored:
@@ -190,7 +192,7 @@ func (t *writeTx) addVersion(s records.Slot, counter uint64, env *records.Envelo
 		return err
 	}
 	i, _ := r.search(counter)
-	r.versions = slices.Insert(r.versions, i, counter)
+	r.versions, r.changed = slices.Insert(r.versions, i, counter), true
 	if i == 0 {
 		r.setNewest(value)
 	}
@@ -246,6 +248,7 @@ func (t *writeTx) Replace(s records.Slot, e records.Entry, env *records.Envelope
 	r, err := t.register(s, env)
 	if err == nil && len(r.versions) > 0 && r.versions[0] == e.Counter {
 		r.setNewest(value)
+		r.changed = true
 	}
 	return err
 }
@@ -265,7 +268,7 @@ func (t *writeTx) Delete(s records.Slot, counter uint64, env *records.Envelope) 
 	if !found {
 		return fmt.Errorf("delete entry %d, which is not in the index of registers: %w", counter, records.ErrDamaged)
 	}
-	r.versions = slices.Delete(r.versions, i, i+1)
+	r.versions, r.changed = slices.Delete(r.versions, i, i+1), true
 	if i > 0 || len(r.versions) == 0 {
 		return nil
 	}
@@ -279,12 +282,20 @@ func (t *writeTx) Delete(s records.Slot, counter uint64, env *records.Envelope) 
 
 // register returns the row of a register, to be changed.
 func (t *writeTx) register(s records.Slot, env *records.Envelope) (*register, error) {
-	var buf [registerFixed + records.MaxKeyBytes]byte
-	key := registerKey(buf[:0], env.Kind, &env.Learner, env.Key, s)
+	t.key = registerKey(t.key[:0], env.Kind, &env.Learner, env.Key, s)
+	return t.row(t.key)
+}
+
+// row returns the row at a key; one without versions is not stored.
+func (t *writeTx) row(key []byte) (*register, error) {
 	if r := t.registers[string(key)]; r != nil {
 		return r, nil
 	}
-	r := new(register)
+	if len(t.spare) == 0 {
+		t.spare = make([]register, 64)
+	}
+	r := &t.spare[0]
+	t.spare = t.spare[1:]
 	if v, err := t.get(registers, key); err == nil {
 		if *r, err = decodeRegister(key, v); err != nil {
 			return nil, err
@@ -295,13 +306,16 @@ func (t *writeTx) register(s records.Slot, env *records.Envelope) (*register, er
 }
 
 func (t *writeTx) Versions(s records.Slot, k records.RegisterKey) ([]uint64, error) {
-	if len(k.Key) <= records.MaxKeyBytes {
-		var buf [registerFixed + records.MaxKeyBytes]byte
-		if r := t.registers[string(registerKey(buf[:0], k.Kind, &k.Learner, []byte(k.Key), s))]; r != nil {
-			return slices.Clone(r.versions), nil
-		}
+	if len(k.Key) > records.MaxKeyBytes {
+		return nil, nil
 	}
-	return t.readTx.Versions(s, k)
+	// What is looked up here is mostly put next.
+	t.key = registerKey(t.key[:0], k.Kind, &k.Learner, k.Key, s)
+	r, err := t.row(t.key)
+	if err != nil || len(r.versions) == 0 {
+		return nil, err
+	}
+	return slices.Clone(r.versions), nil
 }
 
 func (t *writeTx) Registers(p records.RegisterPrefix, fn func(records.Register) error) error {
@@ -327,10 +341,13 @@ func (t *writeTx) flushRegisters() error {
 	for _, key := range slices.Sorted(maps.Keys(t.registers)) {
 		r := t.registers[key]
 		var err error
-		if len(r.versions) == 0 {
-			err = t.remove(registers, []byte(key))
-		} else {
-			err = t.set(registers, []byte(key), r.append(t.alloc(r.size())))
+		t.key = append(t.key[:0], key...)
+		switch {
+		case !r.changed:
+		case len(r.versions) == 0:
+			err = t.remove(registers, t.key)
+		default:
+			err = t.set(registers, t.key, r.append(t.alloc(r.size())))
 		}
 		if err != nil {
 			return err
