@@ -2,3 +2,16 @@ package boltstore
 
 // Break does to the store what a disk does that fails within a commit.
 func (s *Store) Break() { s.broken.Store(true) }
+
+// TidySoon has Tidy pack as few entries as make a run.
+func (s *Store) TidySoon() { s.tidyLeast = leastRun }
+
+// Commits returns how many transactions were written since the file was made.
+func (s *Store) Commits() (n int) {
+	tx, err := s.db.Begin(false)
+	if err != nil {
+		panic(err)
+	}
+	defer tx.Rollback()
+	return tx.ID()
+}

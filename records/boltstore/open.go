@@ -206,7 +206,7 @@ func open(path string, o Options) (*Store, error) {
 		}
 		return nil, mapError(err)
 	}
-	return &Store{db: db, logger: o.logger(), writer: make(chan struct{}, 1)}, nil
+	return &Store{db: db, logger: o.logger(), writer: make(chan struct{}, 1), tidyLeast: tidyEntries}, nil
 }
 
 // examine refuses a file that this version does not understand.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 
 	bolt "go.etcd.io/bbolt"
@@ -18,6 +19,11 @@ type Store struct {
 	logger *slog.Logger
 	writer chan struct{} // holds a token while an Update or a Check runs
 	broken atomic.Bool   // see records.ErrUncertain
+
+	tidying sync.Mutex // guards tidied
+	tidied  []byte     // how far Tidy has come, nil at the beginning
+
+	tidyLeast int // tidyEntries, fewer in tests
 }
 
 // View runs f on a snapshot.
@@ -41,6 +47,10 @@ func (s *Store) View(ctx context.Context, f func(records.Tx) error) error {
 // began before the file outgrew its mapping (Options.InitialMmapSize), the
 // commit that makes the mapping larger waits for it.
 func (s *Store) Update(ctx context.Context, f func(records.WriteTx) error) error {
+	return s.update(ctx, func(t *writeTx) error { return f(t) })
+}
+
+func (s *Store) update(ctx context.Context, f func(*writeTx) error) error {
 	release, err := s.lock(ctx)
 	if err != nil {
 		return fmt.Errorf("update store: %w", err)

@@ -1,0 +1,80 @@
+package boltstore_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/boltstore"
+	"github.com/classmesh/classmesh/records/storetest"
+)
+
+// Packing what stands one by one changes nothing of what is read.
+func TestTidyConforms(t *testing.T) {
+	storetest.Run(t, func(t testing.TB, dir string) records.Store {
+		s := open(t, filepath.Join(dir, "store"), boltstore.Options{})
+		s.TidySoon()
+		return tidy{s}
+	})
+}
+
+// tidy is a store that is tidied after every change.
+type tidy struct{ *boltstore.Store }
+
+func (s tidy) Update(ctx context.Context, f func(records.WriteTx) error) error {
+	if err := s.Store.Update(ctx, f); err != nil {
+		return err
+	}
+	for {
+		if more, err := s.Tidy(context.Background()); err != nil || !more {
+			return err
+		}
+	}
+}
+
+func TestTidyPacksWhatIsOld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store")
+	s := open(t, path, boltstore.Options{})
+	defer s.Close()
+	const n = 20_000
+	for i := range n / 1000 {
+		putEntries(t, s, 1+1000*i, 1000)
+	}
+	calls := 0
+	for more := true; more; calls++ {
+		var err error
+		if more, err = s.Tidy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if calls < 2 || calls > 20 {
+		t.Errorf("%d transactions", calls)
+	}
+	if got, err := count(s); err != nil || got != n {
+		t.Errorf("%d entries, %v", got, err)
+	}
+	st, err := s.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	small := filepath.Join(t.TempDir(), "small")
+	if err := s.Compact(t.Context(), small); err != nil {
+		t.Fatal(err)
+	}
+	c := open(t, small, boltstore.Options{})
+	defer c.Close()
+	after, err := c.Stats()
+	if err != nil || after.Bytes*4 > st.Bytes {
+		t.Errorf("%d bytes after packing, %d before, %v", after.Bytes, st.Bytes, err)
+	}
+	// Nothing to do is nothing written.
+	before := s.Commits()
+	if more, err := s.Tidy(t.Context()); more || err != nil {
+		t.Errorf("tidied again: %t, %v", more, err)
+	}
+	if now := s.Commits(); now != before {
+		t.Errorf("a transaction was written for nothing: %d, before %d", now, before)
+	}
+	mustCheck(t, s)
+}
