@@ -62,6 +62,7 @@ func (d *coordinatorData) serve(ctx context.Context, address string, ready func(
 		defer stopLinks()
 		return c.Run(groupCtx)
 	})
+	group.Go(func() error { return d.storage.Upkeep(groupCtx) })
 	group.Go(func() error { return serveHTTP(groupCtx, admin, socket) })
 	group.Go(func() error {
 		for {

@@ -32,7 +32,7 @@ type coordinatorData struct {
 	folder   *folder
 	settings coordinatorSettings
 	key      identity.DeviceKey
-	storage  coordinator.Storage
+	storage  *boltstore.Storage
 }
 
 // openCoordinator opens a coordinator's data for this process alone, or makes

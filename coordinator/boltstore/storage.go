@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/classmesh/classmesh/coordinator"
 	"github.com/classmesh/classmesh/records"
@@ -68,8 +71,8 @@ type Storage struct {
 	control *boltstore.Store
 	commits committer
 
-	mu   sync.Mutex               // guards open
-	open map[identity.ZoneID]bool // zones whose records somebody has open
+	mu   sync.Mutex                           // guards open
+	open map[identity.ZoneID]*boltstore.Store // zones whose records somebody has open; nil: is opening
 }
 
 var _ coordinator.Storage = (*Storage)(nil)
@@ -164,7 +167,7 @@ func newStorage(folder string, o Options, control *boltstore.Store) *Storage {
 	return &Storage{
 		folder: folder, options: o, control: control,
 		commits: committer{store: control},
-		open:    map[identity.ZoneID]bool{},
+		open:    map[identity.ZoneID]*boltstore.Store{},
 	}
 }
 
@@ -184,8 +187,10 @@ func (s *Storage) OpenRecords(ctx context.Context, id identity.ZoneID) (records.
 		return nil, err
 	}
 	s.mu.Lock()
-	taken := s.open[id]
-	s.open[id] = true
+	_, taken := s.open[id]
+	if !taken {
+		s.open[id] = nil
+	}
 	s.mu.Unlock()
 	if taken {
 		return nil, fmt.Errorf("open records of %v: %w", id, records.ErrInUse)
@@ -198,10 +203,35 @@ func (s *Storage) OpenRecords(ctx context.Context, id identity.ZoneID) (records.
 		}
 		return nil, fmt.Errorf("open records of %v: %w", id, err)
 	}
+	s.mu.Lock()
+	s.open[id] = store
+	s.mu.Unlock()
 	return &zoneStore{Store: store, close: sync.OnceValue(func() error {
 		defer s.release(id)
 		return store.Close()
 	})}, nil
+}
+
+// Upkeep keeps the files of the zones that are open small until ctx is done, one
+// after the other: see boltstore.Store.Upkeep. What fails is logged.
+func (s *Storage) Upkeep(ctx context.Context) error {
+	ticks := time.NewTicker(boltstore.UpkeepEvery)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticks.C:
+		}
+		s.mu.Lock()
+		list := slices.Collect(maps.Values(s.open))
+		s.mu.Unlock()
+		for _, store := range list {
+			if store != nil && ctx.Err() == nil {
+				store.UpkeepRound(ctx) // one that was closed meanwhile has its time again
+			}
+		}
+	}
 }
 
 func (s *Storage) release(id identity.ZoneID) {

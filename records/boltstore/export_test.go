@@ -8,7 +8,7 @@ func (s *Store) TidySoon() { s.tidyLeast = leastRun }
 
 // Commits returns how many transactions were written since the file was made.
 func (s *Store) Commits() (n int) {
-	tx, err := s.db.Begin(false)
+	tx, err := s.begin()
 	if err != nil {
 		panic(err)
 	}

@@ -85,10 +85,19 @@ const perTransaction = 60
 
 // writer commits without end. Transaction n (from 1) stores entries up to
 // n × perTransaction, and the number in a value.
-func writer(path string) error {
+func writer(path string) error { return write(path, nil) }
+
+// write is writer while something else is done to the store.
+func write(path string, meanwhile func(*boltstore.Store) error) error {
 	s, err := boltstore.Open(path, boltstore.Options{})
 	if err != nil {
 		return err
+	}
+	if meanwhile != nil {
+		go func() {
+			fmt.Println(meanwhile(s)) // no number: the test fails
+			os.Exit(1)
+		}()
 	}
 	n := uint64(0)
 	if err := s.View(context.Background(), func(tx records.Tx) (err error) { n, err = transactions(tx); return err }); err != nil {

@@ -22,7 +22,7 @@ func (s *Store) Check(ctx context.Context, report func(problem error)) error {
 	defer release()
 	problems := 0
 	err = guard(new(bool), func() error {
-		tx, err := s.db.Begin(false)
+		tx, err := s.begin()
 		if err != nil {
 			return mapError(err)
 		}
@@ -60,7 +60,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 		return fmt.Errorf("back up store: %w", err)
 	}
 	return guard(new(bool), func() error {
-		tx, err := s.db.Begin(false)
+		tx, err := s.begin()
 		if err != nil {
 			return fmt.Errorf("back up store: %w", mapError(err))
 		}
@@ -76,15 +76,14 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 const compactBytes = 8 << 20
 
 // Compact writes the store as of now, without unused space, to a new file at
-// path, which must not exist. What is written meanwhile is not in it: who
-// wants to go on with the new file must keep others from writing, then close
-// this store and put the new file in its place.
+// path, which must not exist. What is written meanwhile is not in it. To go on in
+// a smaller file there is [Store.Shrink].
 func (s *Store) Compact(ctx context.Context, path string) error {
 	if err := s.usable(ctx); err != nil {
 		return fmt.Errorf("compact store: %w", err)
 	}
 	err := guard(new(true), func() error {
-		return create(path, func(db *bolt.DB) error { return bolt.Compact(db, s.db, compactBytes) })
+		return create(path, func(db *bolt.DB) error { return bolt.Compact(db, s.db.Load(), compactBytes) })
 	})
 	if err != nil {
 		return fmt.Errorf("compact store into %s: %w", path, err)
@@ -101,12 +100,13 @@ type Stats struct {
 
 // Stats returns the numbers as of the last transaction that ended.
 func (s *Store) Stats() (Stats, error) {
-	tx, err := s.db.Begin(false)
+	tx, err := s.begin()
 	if err != nil {
 		return Stats{}, fmt.Errorf("measure store: %w", mapError(err))
 	}
-	size, page := tx.Size(), int64(s.db.Info().PageSize)
+	db := tx.DB()
+	size, page := tx.Size(), int64(db.Info().PageSize)
 	tx.Rollback()
-	st := s.db.Stats()
+	st := db.Stats()
 	return Stats{Bytes: size, FreeBytes: int64(st.FreePageN+st.PendingPageN) * page, Views: st.OpenTxN}, nil
 }

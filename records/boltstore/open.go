@@ -169,26 +169,9 @@ func open(path string, o Options) (*Store, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	// Left to itself bbolt creates files and fills empty ones.
-	openFile := func(path string, flag int, mode fs.FileMode) (*os.File, error) {
-		f, err := os.OpenFile(path, flag&^os.O_CREATE, mode)
-		if err != nil {
-			return nil, err
-		}
-		if info, err := f.Stat(); err != nil || info.Size() == 0 {
-			return nil, errors.Join(err, errNoStore, f.Close())
-		}
-		return f, nil
-	}
 	var db *bolt.DB
 	err := guard(new(true), func() (err error) {
-		db, err = bolt.Open(path, 0o600, &bolt.Options{
-			Timeout:         lockTimeout,
-			FreelistType:    bolt.FreelistMapType,
-			InitialMmapSize: o.initialMmapSize(),
-			MaxSize:         int(o.MaxSize),
-			OpenFile:        openFile,
-		})
+		db, err = openBolt(path, o, 0)
 		if err == nil {
 			err = db.View(examine)
 		}
@@ -206,7 +189,35 @@ func open(path string, o Options) (*Store, error) {
 		}
 		return nil, mapError(err)
 	}
-	return &Store{db: db, logger: o.logger(), writer: make(chan struct{}, 1), tidyLeast: tidyEntries}, nil
+	// What a crash left of a Shrink; nobody else has the store open.
+	if err := os.Remove(path + shrinkingSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(err, db.Close())
+	}
+	s := &Store{path: path, options: o, logger: o.logger(), writer: make(chan struct{}, 1), tidyLeast: tidyEntries}
+	s.db.Store(db)
+	return s, nil
+}
+
+// openBolt opens a file, which must exist and not be empty unless create, flags of
+// os.OpenFile, says otherwise: left to itself bbolt creates files and fills empty
+// ones.
+func openBolt(path string, o Options, create int) (*bolt.DB, error) {
+	return bolt.Open(path, 0o600, &bolt.Options{
+		Timeout:         lockTimeout,
+		FreelistType:    bolt.FreelistMapType,
+		InitialMmapSize: o.initialMmapSize(),
+		MaxSize:         int(o.MaxSize),
+		OpenFile: func(path string, flag int, mode fs.FileMode) (*os.File, error) {
+			f, err := os.OpenFile(path, flag&^os.O_CREATE|create, mode)
+			if err != nil || create != 0 {
+				return f, err
+			}
+			if info, err := f.Stat(); err != nil || info.Size() == 0 {
+				return nil, errors.Join(err, errNoStore, f.Close())
+			}
+			return f, nil
+		},
+	})
 }
 
 // examine refuses a file that this version does not understand.

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -15,15 +16,20 @@ import (
 
 // Store is a records.Store over one bbolt file.
 type Store struct {
-	db     *bolt.DB
-	logger *slog.Logger
-	writer chan struct{} // holds a token while an Update or a Check runs
-	broken atomic.Bool   // see records.ErrUncertain
+	path    string
+	options Options
+	db      atomic.Pointer[bolt.DB] // another one after a Shrink
+	logger  *slog.Logger
+	writer  chan struct{} // holds a token while an Update or a Check runs
+	journal *journal      // while a Shrink runs; owned by whoever writes
+	broken  atomic.Bool   // see records.ErrUncertain
 
-	tidying sync.Mutex // guards tidied
+	closing atomic.Bool
+	tidying sync.Mutex // held by Tidy and Shrink; guards tidied
 	tidied  []byte     // how far Tidy has come, nil at the beginning
 
 	tidyLeast int // tidyEntries, fewer in tests
+	shrunk    atomic.Pointer[time.Time]
 }
 
 // View runs f on a snapshot.
@@ -33,7 +39,7 @@ func (s *Store) View(ctx context.Context, f func(records.Tx) error) error {
 	}
 	t := new(readTx)
 	return guard(&t.inside, func() error {
-		tx, err := s.db.Begin(false)
+		tx, err := s.begin()
 		if err != nil {
 			return fmt.Errorf("read store: %w", mapError(err))
 		}
@@ -57,8 +63,9 @@ func (s *Store) update(ctx context.Context, f func(*writeTx) error) error {
 	}
 	defer release()
 	t := newWriteTx()
+	t.noting = s.journal != nil
 	return guard(&t.inside, func() error {
-		tx, err := s.db.Begin(true)
+		tx, err := s.db.Load().Begin(true)
 		if err != nil {
 			return fmt.Errorf("update store: %w", mapError(err))
 		}
@@ -71,8 +78,26 @@ func (s *Store) update(ctx context.Context, f func(*writeTx) error) error {
 			return fmt.Errorf("update store: %w", err)
 		}
 		t.inside = true
-		return s.commit(tx)
+		if err := s.commit(tx); err != nil {
+			return err
+		}
+		if t.noting {
+			s.journal.add(t.changes)
+		}
+		return nil
 	})
+}
+
+// begin begins to read. A file that was closed meanwhile has been replaced by
+// another, or the store was closed.
+func (s *Store) begin() (*bolt.Tx, error) {
+	for {
+		db := s.db.Load()
+		tx, err := db.Begin(false)
+		if err == nil || s.db.Load() == db {
+			return tx, err
+		}
+	}
 }
 
 // lock waits for the right to write, until release gives it back.
@@ -110,7 +135,7 @@ func (s *Store) commit(tx *bolt.Tx) error {
 	if failed == nil {
 		return nil
 	}
-	if now, err := s.db.Begin(false); err == nil {
+	if now, err := s.db.Load().Begin(false); err == nil {
 		counts := now.ID() >= id
 		now.Rollback()
 		if !counts {
@@ -144,7 +169,10 @@ func guard(inside *bool, f func() error) (err error) {
 
 // Close waits for running transactions and closes the file.
 func (s *Store) Close() error {
-	if err := s.db.Close(); err != nil {
+	s.closing.Store(true)
+	s.tidying.Lock() // a Shrink gives up
+	defer s.tidying.Unlock()
+	if err := s.db.Load().Close(); err != nil {
 		return fmt.Errorf("close store: %w", mapError(err))
 	}
 	return nil

@@ -25,6 +25,8 @@ type writeTx struct {
 	spare     []register           // room for more of them
 	events    map[eventKey]struct{}
 	punched   map[runKey]uint64 // runs with new holes, each with its last counter
+	noting    bool              // what is changed is noted
+	changes   []change
 	free      gap
 	room      []byte // for values, which bbolt keeps until the commit
 	key       []byte // of a row of registers: one at a time
@@ -64,6 +66,9 @@ func (t *writeTx) set(n bucket, key, value []byte) error {
 	if err != nil {
 		return fmt.Errorf("store in %s: %w", names[n], mapError(err))
 	}
+	if t.noting {
+		t.changes = append(t.changes, change{bucket: n, key: bytes.Clone(key), value: append([]byte{}, value...)})
+	}
 	return nil
 }
 
@@ -74,6 +79,9 @@ func (t *writeTx) remove(n bucket, key []byte) error {
 	t.inside = false
 	if err != nil {
 		return fmt.Errorf("delete from %s: %w", names[n], mapError(err))
+	}
+	if t.noting {
+		t.changes = append(t.changes, change{bucket: n, key: bytes.Clone(key)})
 	}
 	return nil
 }
@@ -108,6 +116,9 @@ func (t *writeTx) CreateBranch(b records.Branch) (records.Slot, error) {
 	n, err := t.bucket(branches).NextSequence()
 	if err != nil {
 		return 0, fmt.Errorf("give out a slot: %w", mapError(err))
+	}
+	if t.noting {
+		t.changes = append(t.changes, change{bucket: branches, sequence: n})
 	}
 	s := records.Slot(n)
 	return s, t.set(branches, slotKey(nil, s), appendBranch(nil, &b))
