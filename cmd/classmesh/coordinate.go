@@ -11,6 +11,7 @@ import (
 
 	"github.com/classmesh/classmesh/coordinator"
 	"github.com/classmesh/classmesh/coordinator/api"
+	"github.com/classmesh/classmesh/coordinator/boltstore"
 	"github.com/classmesh/classmesh/mesh/link"
 )
 
@@ -62,7 +63,9 @@ func (d *coordinatorData) serve(ctx context.Context, address string, ready func(
 		defer stopLinks()
 		return c.Run(groupCtx)
 	})
-	group.Go(func() error { return d.storage.Upkeep(groupCtx) })
+	if files, ok := d.storage.(*boltstore.Storage); ok {
+		group.Go(func() error { return files.Upkeep(groupCtx) })
+	}
 	group.Go(func() error { return serveHTTP(groupCtx, admin, socket) })
 	group.Go(func() error {
 		for {

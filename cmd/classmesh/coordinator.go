@@ -32,7 +32,7 @@ type coordinatorData struct {
 	folder   *folder
 	settings coordinatorSettings
 	key      identity.DeviceKey
-	storage  *boltstore.Storage
+	storage  coordinator.Storage
 }
 
 // openCoordinator opens a coordinator's data for this process alone, or makes
