@@ -87,7 +87,7 @@ func draw(p *phrases, devices []meshDevice, centre SyncState) *drawing {
 			n.R = nodeRadius
 		}
 		if named {
-			n.Name, n.Note = shorten(dev.Name, longestName), p.text("mesh.note."+string(dev.Bond), "n", dev.lacks())
+			n.Name, n.Note = shorten(dev.Name, longestName), p.text("mesh.note."+string(dev.Bond), "n", dev.missing())
 		} else {
 			n.Sign = fmt.Sprint(dev.Number)
 		}

@@ -50,7 +50,8 @@ type MeshPeer struct {
 	Transport string   // of the link: "quic", "websocket"
 	RTT       time.Duration
 	Equal     bool    // at the last comparison both held the same
-	Lacks     *uint64 // records that are here and not there; nil: not known
+	Lacks     *uint64 // records that are here and, as far as is known, not there; nil: not known
+	Missing   uint64  // records that are there and not here, if it is connected
 	// LastExchange is when it last said something; zero: not since the start.
 	LastExchange time.Time
 
@@ -67,6 +68,7 @@ const (
 	bondHere   bond = "here"   // this device
 	bondSame   bond = "same"   // linked, and both have the same
 	bondBehind bond = "behind" // linked, and something is on its way
+	bondAhead  bond = "ahead"  // linked, and something is on its way here
 	bondOpen   bond = "open"   // linked, and not compared yet
 	bondCall   bond = "call"   // being called
 	bondVia    bond = "via"    // linked to others that are linked to this device
@@ -76,7 +78,7 @@ const (
 )
 
 // linked reports whether there is a link from this device.
-func (b bond) linked() bool { return b == bondSame || b == bondBehind || b == bondOpen }
+func (b bond) linked() bool { return b == bondSame || b == bondBehind || b == bondAhead || b == bondOpen }
 
 // sign is shown with words beside it, never alone.
 func (b bond) sign() string {
@@ -87,6 +89,8 @@ func (b bond) sign() string {
 		return "✓"
 	case bondBehind:
 		return "↑"
+	case bondAhead:
+		return "↓"
 	case bondOpen, bondCall:
 		return "…"
 	case bondVia, bondKnown:
@@ -108,6 +112,7 @@ type meshDevice struct {
 	Way     string // over which it is linked
 	Found   string // how it was found
 	Heard   string // when it last said something
+	Lacks   string // what it lacked when it was last heard
 	Address string
 	RTT     string
 
@@ -229,6 +234,8 @@ func (p *MeshPeer) bond() bond {
 		switch {
 		case p.Lacks != nil && *p.Lacks > 0:
 			return bondBehind
+		case p.Missing > 0:
+			return bondAhead
 		case p.Equal || p.Lacks != nil:
 			return bondSame
 		}
@@ -264,7 +271,7 @@ func (d *meshDevice) describe(p *phrases, now time.Time, through []string) {
 		d.Bond = bondVia
 	}
 	d.Sign = d.Bond.sign()
-	d.State = p.text("mesh.state."+string(d.Bond), "n", d.lacks(), "names", p.list(through))
+	d.State = p.text("mesh.state."+string(d.Bond), "n", d.missing(), "names", p.list(through))
 	switch d.Bond {
 	case bondVia, bondKnown, bondAway, bondUnseen:
 		d.Why = p.text("mesh.why." + string(d.Bond))
@@ -284,13 +291,22 @@ func (d *meshDevice) describe(p *phrases, now time.Time, through []string) {
 			d.RTT = p.text("mesh.ms", "n", max(ms, 1))
 		}
 	}
+	if d.peer.Lacks != nil && !d.Bond.linked() {
+		d.Lacks = p.text("mesh.lacks.n", "n", *d.peer.Lacks)
+	}
 	if !d.peer.LastExchange.IsZero() {
 		d.Heard = p.ago(now.Sub(d.peer.LastExchange))
 	}
 }
 
-func (d *meshDevice) lacks() uint64 {
-	if d.peer == nil || d.peer.Lacks == nil {
+// missing is how many records are on their way, to it or from it.
+func (d *meshDevice) missing() uint64 {
+	switch {
+	case d.peer == nil:
+		return 0
+	case d.Bond == bondAhead:
+		return d.peer.Missing
+	case d.peer.Lacks == nil:
 		return 0
 	}
 	return *d.peer.Lacks

@@ -42,8 +42,8 @@ func TestMeshInWords(t *testing.T) {
 			`class="uplink cut"`, "Laboratory of &lt;science&gt; upstairs",
 		}, nil},
 		{"all linked", web.StateConnected, web.Mesh{Peers: []web.MeshPeer{
-			linked(a), lacking(linked(l), 0), lacking(linked(r5), 1), lacking(linked(r6), 12)}}, []string{
-			"linked to 4 of 4 others", "It reaches the centre", "Both have the same", "1 record is on its way there", "12 records are on their way there",
+			{Device: a, State: web.PeerConnected, Lacks: new(uint64), Missing: 7}, lacking(linked(l), 0), lacking(linked(r5), 1), lacking(linked(r6), 12)}}, []string{
+			"linked to 4 of 4 others", "It reaches the centre", "Both have the same", "7 records are on their way here", "1 record is on its way there", "12 records are on their way there",
 			"12 on the way", "the fast way (QUIC over UDP)", "by itself on this network", "1 ms",
 		}, []string{"Not seen", "Does not answer"}},
 		{"slow", web.StateConnected, web.Mesh{Peers: []web.MeshPeer{{Device: a, State: web.PeerConnected, Transport: "websocket", Via: []string{"typed", "owl"}}},
@@ -53,9 +53,9 @@ func TestMeshInWords(t *testing.T) {
 		}, nil},
 		{"apart", web.StateOffline, web.Mesh{Problems: []web.MeshProblem{{Name: "isolated"}}, Peers: []web.MeshPeer{
 			{Device: a, State: web.PeerAway, Address: "10.0.0.9:7701", Via: []string{"remembered"}}, {Device: l, State: web.PeerConnecting},
-			{Device: r5, State: web.PeerKnown}, {Device: r6, State: "gone mad"}}}, []string{
+			{Device: r5, State: web.PeerKnown, Lacks: new(uint64)}, {Device: r6, State: "gone mad"}}}, []string{
 			"does not let devices see each other", "Does not answer.", "It may be switched off, in another room", "It is being called", "Known, but not linked now", "10.0.0.9:7701",
-			"remembered from before", "Not seen on this network.",
+			"remembered from before", "0 records that are here", "Not seen on this network.",
 		}, []string{"Both have the same"}},
 		{"through others", web.StateOffline, web.Mesh{Peers: []web.MeshPeer{
 			linked(a, r5, d.replica.Device()), {Device: r5, State: web.PeerKnown, Uplink: true}, {Device: l, State: web.PeerAway, Links: []identity.DeviceID{a}}}}, []string{

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,8 +15,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/classmesh/classmesh/coordinator/api"
-	"github.com/classmesh/classmesh/discovery"
-	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/classroom"
 	"github.com/classmesh/classmesh/records/identity"
@@ -27,6 +28,7 @@ const demoFolder folderKind = "demo"
 type demoSettings struct {
 	Format      int           `json:"format"`
 	Coordinator string        `json:"coordinator"` // address
+	Switches    string        `json:"switches"`    // address of the page with the switches
 	Devices     []demoDevice  `json:"devices"`
 	Accounts    []demoAccount `json:"accounts"`
 }
@@ -48,6 +50,7 @@ type demoReport struct {
 	Coordinator demoPlace       `json:"coordinator"`
 	Devices     []demoDeviceURL `json:"devices"`
 	Accounts    []demoAccount   `json:"accounts"`
+	Switches    string          `json:"switches"` // URL of the page with the switches
 }
 
 type demoPlace struct {
@@ -79,17 +82,20 @@ type demo struct {
 	settings    demoSettings
 	coordinator *coordinatorData
 	url         string // of the coordinator
-	devices     []*device
-	urls        []string // of the devices' pages
+	switches    *switches
+	page        net.Listener // of the switches
+	ready       func(demoReport) error
+	typed       io.Reader // what somebody types; nil: nobody
 }
 
-// runDemo runs a demo in dir with at least n devices until ctx is done. It
-// calls ready when all devices hold the same and it is safe.
-func runDemo(ctx context.Context, p *program, dir string, n int, ready func(demoReport) error) (err error) {
+// runDemo runs a demo in dir with at least n devices until ctx is done, or until
+// somebody types that it is to end. It calls ready when all devices hold the same
+// and it is safe. typed is what people type; nil: nobody does.
+func runDemo(ctx context.Context, p *program, dir string, n int, typed io.Reader, ready func(demoReport) error) (err error) {
 	if n < 1 || n > maxDemo {
 		return usagef("a demo has 1 to %d devices", maxDemo)
 	}
-	d := &demo{program: p}
+	d := &demo{program: p, ready: ready, typed: typed}
 	if err := d.open(ctx, dir); err != nil {
 		return err
 	}
@@ -116,7 +122,7 @@ func runDemo(ctx context.Context, p *program, dir string, n int, ready func(demo
 		case <-devices.Done():
 			return nil
 		}
-		return d.run(devices, n, ready)
+		return d.run(devices, n)
 	})
 	return group.Wait()
 }
@@ -148,9 +154,6 @@ func (d *demo) open(ctx context.Context, dir string) error {
 
 func (d *demo) close() error {
 	var errs []error
-	for _, dev := range d.devices {
-		errs = append(errs, dev.Close())
-	}
 	if d.coordinator != nil {
 		errs = append(errs, d.coordinator.Close())
 	}
@@ -158,29 +161,26 @@ func (d *demo) close() error {
 }
 
 // run makes what is missing, and serves the devices until ctx is done.
-func (d *demo) run(ctx context.Context, n int, ready func(demoReport) error) error {
+func (d *demo) run(ctx context.Context, n int) error {
 	made := len(d.settings.Accounts) > 0
 	if err := d.joinDevices(ctx, n); err != nil {
 		return fmt.Errorf("make demo: %w", err)
-	}
-	for i := range d.settings.Devices {
-		dev, err := openDevice(ctx, d.program, d.path(devicePath(i)))
-		if err != nil {
-			return err
-		}
-		d.devices = append(d.devices, dev)
-		// The coordinator may have got another port than last time.
-		dev.settings.Addresses = []string{d.url}
-		if err := dev.folder.setSettings(dev.settings); err != nil {
-			return err
-		}
 	}
 	if !made {
 		if err := d.makeUp(ctx); err != nil {
 			return fmt.Errorf("make demo: %w", err)
 		}
 	}
-	return d.serve(ctx, made, ready)
+	d.switches = &switches{ctx: ctx, clock: d.now}
+	cables := newCables()
+	for i, dev := range d.settings.Devices {
+		seat, err := newSeat(d.program, dev.Name, d.path(devicePath(i)), dev.Web, d.url, cables)
+		if err != nil {
+			return err
+		}
+		d.switches.seats = append(d.switches.seats, seat)
+	}
+	return d.serve(ctx, made)
 }
 
 // joinDevices lets devices join until there are n.
@@ -233,8 +233,12 @@ func demoZone(ctx context.Context, admin *api.Admin) (identity.ZoneID, error) {
 }
 
 // makeUp fills the first device, which administrates the zone.
-func (d *demo) makeUp(ctx context.Context) error {
-	first := d.devices[0]
+func (d *demo) makeUp(ctx context.Context) (err error) {
+	first, err := openDevice(ctx, d.program, d.path(devicePath(0)))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, first.Close()) }()
 	g, err := first.generate(ctx, generateOptions{Learners: demoLearners, Days: demoDays, Seed: demoSeed, Password: demoPassword})
 	if err != nil {
 		return err
@@ -269,30 +273,28 @@ func (d *demo) makeUp(ctx context.Context) error {
 	return nil
 }
 
-// serve runs the devices until ctx is done, and says when they agree.
-func (d *demo) serve(ctx context.Context, made bool, ready func(demoReport) error) error {
-	group, groupCtx := errgroup.WithContext(ctx)
-	d.urls = make([]string, len(d.devices))
-	up := make(chan struct{}, len(d.devices))
-	for i, dev := range d.devices {
-		group.Go(func() error {
-			return dev.serve(groupCtx, serveOptions{
-				web: usableAddress(d.settings.Devices[i].Web),
-				lan: lanOptions{address: anyPort, quiet: true},
-			}, func(s serving) {
-				d.urls[i] = s.url
-				up <- struct{}{}
-			})
-		})
+// serve runs the devices and the page with the switches until ctx is done, and
+// says when all agree.
+func (d *demo) serve(ctx context.Context, made bool) (err error) {
+	if d.page, err = net.Listen("tcp", usableAddress(d.settings.Switches)); err != nil {
+		return fmt.Errorf("serve the demo's switches: %w", err)
 	}
-	group.Go(func() error {
-		for range d.devices {
-			select {
-			case <-up:
-			case <-groupCtx.Done():
-				return nil
-			}
+	defer d.page.Close()
+	// Whatever is switched on, at the beginning or later, ends here.
+	defer func() { err = errors.Join(err, d.switches.power(everybody, false)) }()
+	var starts errgroup.Group
+	for _, seat := range d.switches.seats {
+		starts.Go(func() error { return seat.switchOn(ctx) })
+	}
+	if err := starts.Wait(); err != nil {
+		if ctx.Err() != nil {
+			return nil
 		}
+		return err
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.watch(groupCtx) })
+	group.Go(func() error {
 		d.introduce()
 		if err := d.awaitEqual(groupCtx); err != nil {
 			if groupCtx.Err() != nil {
@@ -303,18 +305,63 @@ func (d *demo) serve(ctx context.Context, made bool, ready func(demoReport) erro
 		if err := d.keep(made); err != nil {
 			return err
 		}
-		return ready(d.report())
+		return d.play(groupCtx)
 	})
+	if err := group.Wait(); !errors.Is(err, errQuit) {
+		return err
+	}
+	return nil
+}
+
+// errQuit ends a demo because somebody wants that.
+var errQuit = errors.New("quit")
+
+// play lets people use the switches until ctx is done or they quit.
+func (d *demo) play(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	server := &http.Server{
+		Handler:           demoHandler(d.switches, d.settings.Accounts, d.url),
+		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+	}
+	group.Go(func() error { return serveHTTP(ctx, server, d.page) })
+	if err := d.ready(d.report()); err != nil {
+		return err
+	}
+	if d.typed != nil {
+		group.Go(func() error {
+			quit := false
+			reading, stop := context.WithCancel(ctx)
+			defer stop()
+			t := &terminal{switches: d.switches, out: d.out, quit: func() { quit = true; stop() }}
+			t.read(reading, d.typed)
+			if quit {
+				return errQuit
+			}
+			return nil
+		})
+	}
 	return group.Wait()
 }
 
-// introduce tells the devices where the others are: on loopback alone they
-// could not be found on every system.
+// watch ends the demo when a device ends by itself.
+func (d *demo) watch(ctx context.Context) error {
+	for pause(ctx, 200*time.Millisecond) == nil {
+		for _, seat := range d.switches.seats {
+			if err := seat.failed(); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("%s: %w", seat.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// introduce tells the devices where the others are.
 func (d *demo) introduce() {
-	for _, dev := range d.devices {
-		for _, other := range d.devices {
-			if a, err := discovery.AddressOf(other.lan.listener.Addr()); err == nil && other != dev {
-				dev.lan.book.Learn(discovery.Sighting{Device: other.replica.Device(), Address: a, Source: discovery.Typed})
+	for _, seat := range d.switches.seats {
+		for _, other := range d.switches.seats {
+			if other != seat {
+				seat.introduce(other)
 			}
 		}
 	}
@@ -334,16 +381,12 @@ func (d *demo) awaitEqual(ctx context.Context) error {
 }
 
 func (d *demo) equal() bool {
-	want := d.devices[0].replica.State().Fingerprint
-	for _, dev := range d.devices {
-		if dev.replica.State().Fingerprint != want || dev.node.Status().Uplink.State != mesh.Connected {
+	want := ""
+	for _, v := range d.switches.views() {
+		if !v.Centre || v.NotYetSafe > 0 || want != "" && v.Fingerprint != want {
 			return false
 		}
-		for _, l := range dev.replica.Logs() {
-			if l.Unsafe() > 0 {
-				return false
-			}
-		}
+		want = v.Fingerprint
 	}
 	return true
 }
@@ -352,8 +395,9 @@ func (d *demo) equal() bool {
 func (d *demo) keep(made bool) error {
 	d.settings.Format = folderFormat
 	d.settings.Coordinator = addressOf(d.url)
-	for i, url := range d.urls {
-		d.settings.Devices[i].Web = addressOf(url)
+	d.settings.Switches = d.page.Addr().String()
+	for i, seat := range d.switches.seats {
+		d.settings.Devices[i].Web = seat.address()
 	}
 	if made {
 		return d.folder.setSettings(d.settings)
@@ -362,9 +406,9 @@ func (d *demo) keep(made bool) error {
 }
 
 func (d *demo) report() demoReport {
-	r := demoReport{Coordinator: demoPlace{d.url, d.path("coordinator")}, Accounts: d.settings.Accounts}
-	for i, dev := range d.devices {
-		r.Devices = append(r.Devices, demoDeviceURL{d.settings.Devices[i].Name, dev.replica.Device(), d.urls[i], d.path(devicePath(i))})
+	r := demoReport{Coordinator: demoPlace{d.url, d.path("coordinator")}, Accounts: d.settings.Accounts, Switches: pageURL(d.page.Addr())}
+	for i, seat := range d.switches.seats {
+		r.Devices = append(r.Devices, demoDeviceURL{seat.name, seat.id, "http://" + seat.address(), d.path(devicePath(i))})
 	}
 	return r
 }

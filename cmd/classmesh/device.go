@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/classmesh/classmesh/mesh"
+	"github.com/classmesh/classmesh/mesh/link"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/boltstore"
 	"github.com/classmesh/classmesh/records/classroom"
@@ -58,6 +59,8 @@ type device struct {
 	clock    *settableClock
 	node     *mesh.Node // nil unless the device serves
 	lan      *lan       // while it serves, if it takes part in one
+	// dial makes connections; nil: as mesh does.
+	dial func(context.Context, link.DialConfig) (mesh.Conn, error)
 }
 
 // makeDevice puts what a device has learnt by joining into its folder, which

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,22 +36,28 @@ type lanOptions struct {
 	address string   // host:port to be called at; empty: not at all
 	any     bool     // another port will do if that one is taken
 	peers   []string // where others are, as people have typed it
-	quiet   bool     // nobody is looked for: the peers are all there are
+	quiet   bool     // it is not announced: the peers are all there are
+	// unplugged: membership is not taken part in until unplug(false).
+	unplugged bool
 }
 
 // lan finds the devices of the zone on the same network, and is found by them.
 type lan struct {
-	d        *device
-	book     *discovery.Book
-	listener *link.Listener
-	port     uint16
-	mdns     *mdns.Service // nil: quiet
-	gossip   *gossip.Gossip
+	d          *device
+	book       *discovery.Book
+	listener   *link.Listener
+	port       uint16
+	mdns       *mdns.Service // nil: quiet
+	gossip     *gossip.Gossip
+	neighbours *neighbours
+
+	mu        sync.Mutex
+	unplugged bool // membership is to be left
 }
 
 // newLAN listens, and reads the address book.
 func newLAN(d *device, o lanOptions) (*lan, error) {
-	l := &lan{d: d}
+	l := &lan{d: d, neighbours: newNeighbours(d.now), unplugged: o.unplugged}
 	var err error
 	if l.listener, err = listenLAN(d, o.address); err != nil && o.any {
 		d.logger().Warn("the port for other devices is taken, using another", "address", o.address, "error", err)
@@ -81,8 +88,8 @@ func newLAN(d *device, o lanOptions) (*lan, error) {
 			l.book.Learn(discovery.Sighting{Address: a, Source: discovery.Typed})
 		}
 	}
-	if err == nil && !o.quiet {
-		err = l.look(at)
+	if err == nil {
+		err = l.look(at, o.quiet)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("find other devices: %w", err), l.listener.Close())
@@ -97,29 +104,31 @@ func listenLAN(d *device, address string) (*link.Listener, error) {
 }
 
 // look makes what finds others: on the interfaces of the address at which this
-// device listens.
-func (l *lan) look(at netip.AddrPort) (err error) {
+// device listens. quiet: nothing is announced.
+func (l *lan) look(at netip.AddrPort, quiet bool) (err error) {
 	interfaces := discovery.SystemInterfaces
 	if !at.Addr().IsUnspecified() {
 		interfaces = func() ([]discovery.Interface, error) { return interfacesWith(at.Addr()) }
 	}
 	log := l.d.logger()
-	l.mdns, err = mdns.New(mdns.Config{
-		Port: l.port, Keys: l.keys, Found: l.found, Interfaces: interfaces, Random: l.d.random, Logger: log,
-	})
-	if err != nil {
-		return err
+	if !quiet {
+		l.mdns, err = mdns.New(mdns.Config{
+			Port: l.port, Keys: l.keys, Found: l.found, Interfaces: interfaces, Random: l.d.random, Logger: log,
+		})
+		if err != nil {
+			return err
+		}
 	}
 	l.gossip, err = gossip.New(gossip.Config{
 		Device: l.d.replica.Device(), Start: l.d.replica.StartID(), Port: l.port,
 		Address: func() (netip.AddrPort, error) { return l.gossipAddress(at, interfaces) },
-		Join:    l.join, Found: l.found, Random: l.d.random, Logger: log,
+		Join:    l.join, Found: l.found, Hint: l.neighbours.hear, Random: l.d.random, Logger: log,
 		Conflict: func(c gossip.Conflict) {
 			log.Warn("a device is at two addresses: it was copied, or has moved", "device", c.Known.Device, "one", c.Known.Call, "other", c.Other.Call)
 		},
 	})
 	if err == nil {
-		l.gossip.SetKeys(l.keys())
+		l.setKeys()
 	}
 	return err
 }
@@ -199,13 +208,41 @@ func (l *lan) tellUplink(ctx context.Context) {
 }
 
 // hasUplink reports whether another device says that it reaches the coordinator.
-func (l *lan) hasUplink(d identity.DeviceID) bool { return l.gossip != nil && l.gossip.HasUplink(d) }
+func (l *lan) hasUplink(d identity.DeviceID) bool { return l.gossip.HasUplink(d) }
 
 // changed is told of changes of the replica.
 func (l *lan) changed(c records.Change) {
-	if c.Key && l.mdns != nil {
+	if !c.Key {
+		return
+	}
+	if l.mdns != nil {
 		l.mdns.KeysChanged()
-		l.gossip.SetKeys(l.keys())
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.setKeys()
+}
+
+// setKeys lets membership take part, unless the network is unplugged. The lock
+// is held.
+func (l *lan) setKeys() {
+	if l.unplugged {
+		l.gossip.SetKeys(nil)
+		return
+	}
+	l.gossip.SetKeys(l.keys())
+}
+
+// unplug leaves the membership of the network, or takes part again and calls
+// others at once. Connections are not its concern.
+func (l *lan) unplug(out bool) {
+	l.mu.Lock()
+	changed := l.unplugged != out
+	l.unplugged = out
+	l.setKeys()
+	l.mu.Unlock()
+	if changed && !out {
+		l.book.NetworkChanged()
 	}
 }
 
@@ -215,15 +252,17 @@ func (l *lan) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.listener.Run(ctx) })
 	group.Go(func() error { return l.book.Run(ctx) })
-	if l.gossip != nil {
-		group.Go(func() error { l.tellUplink(ctx); return nil })
-	}
+	group.Go(func() error { l.tellUplink(ctx); return nil })
 	group.Go(func() error {
 		return discovery.Watch{Changed: func([]discovery.Interface) { l.book.NetworkChanged() }, Logger: l.d.logger()}.Run(ctx)
 	})
 	if l.mdns != nil {
 		group.Go(func() error { return l.mdns.Run(ctx) })
-		group.Go(func() error { return l.gossip.Run(ctx) })
 	}
+	group.Go(func() error { return l.gossip.Run(ctx) })
+	group.Go(func() error {
+		l.neighbours.tell(ctx, l.d.replica.Device(), l.d.node.Status, l.gossip.Broadcast)
+		return nil
+	})
 	return group.Wait()
 }

@@ -16,7 +16,9 @@
 //	status, sync, check, generate
 //	                     each of these operations on a device
 //	socket, control      the same through the socket of the process that runs
-//	demo                 a coordinator and devices in one process
+//	lan, neighbours      how a device finds others; whom others are linked to
+//	demo, demo_*         a coordinator and devices in one process, and what cuts
+//	                     them off: cables, seats, switches, terminal, page
 //
 // A command that needs a device's data opens it, or, if the device runs, asks
 // it through the local socket in the data folder. Results go to standard

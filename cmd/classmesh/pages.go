@@ -62,10 +62,18 @@ func (d *device) pageMesh() web.Mesh {
 	for _, f := range d.findings() {
 		m.Problems = append(m.Problems, web.MeshProblem{Name: string(f.Problem), Words: f.Words})
 	}
+	var members []identity.DeviceID
+	for _, member := range d.replica.Roster().Devices {
+		members = append(members, member.ID())
+	}
 	for _, p := range d.node.Status().Peers {
 		peer := web.MeshPeer{
 			Device: p.Device, State: web.PeerState(p.State), Address: p.Address, Via: viaWords(&p),
-			Transport: string(p.Transport), Equal: p.Session.Equal, Lacks: lacks(&p), LastExchange: p.LastExchange,
+			Transport: string(p.Transport), Equal: p.Session.Equal, Lacks: lacks(&p), Missing: p.Missing,
+			RTT: p.RTT, LastExchange: p.LastExchange, Uplink: p.Uplink,
+		}
+		if d.lan != nil {
+			peer.Links = d.lan.neighbours.of(p.Device, members)
 		}
 		m.Peers = append(m.Peers, peer)
 	}

@@ -76,8 +76,15 @@ func newPeerReport(p *mesh.Peer) peerReport {
 		Device: p.Device, Name: p.Name, State: p.State, Address: p.Address, Via: viaWords(p),
 		Transport: string(p.Transport), Equal: p.Session.Equal, Lacks: lacks(p),
 	}
+	if !p.LastExchange.IsZero() {
+		r.LastExchange = &p.LastExchange
+	}
 	if p.State == mesh.PeerConnected {
-		r.Since, r.LastExchange = &p.Since, &p.LastExchange
+		r.Since = &p.Since
+	}
+	if p.RTT > 0 {
+		ms := float64(p.RTT.Microseconds()) / 1000
+		r.RTT = &ms
 	}
 	return r
 }
@@ -91,13 +98,12 @@ func viaWords(p *mesh.Peer) []string {
 	return words
 }
 
-// lacks is how many records a peer lacks that are here, nil if that is not
-// known.
+// lacks is how many records a peer lacks that are here, nil if it has not told.
 func lacks(p *mesh.Peer) *uint64 {
-	if p.State != mesh.PeerConnected || !p.Session.Equal {
+	if !p.Told {
 		return nil
 	}
-	return new(uint64)
+	return &p.Lacks
 }
 
 // uplinkStopped is the state of the uplink while the device does not run.
