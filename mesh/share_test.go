@@ -1,6 +1,7 @@
 package mesh_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -114,6 +115,52 @@ func TestUselessCarrier(t *testing.T) {
 		w.after(15 * time.Minute)
 		if !w.equal(append(upTo(n), 0)...) {
 			t.Error("what came from elsewhere did not get to the LAN")
+		}
+	})
+}
+
+// The only device with an uplink is for a moment told that others have one too:
+// what it then takes on is known to be safe at once, receipts that were kept back
+// included.
+func TestLeftByOthers(t *testing.T) {
+	for seed := uint64(62); seed < 70; seed++ {
+		testLeftByOthers(t, seed)
+	}
+}
+
+func testLeftByOthers(t *testing.T, seed uint64) {
+	synctest.Test(t, func(t *testing.T) {
+		const n, carrier = 3, 3
+		w := newNetwork(t, n, seed)
+		defer w.stopAll()
+		var stale atomic.Bool
+		for _, d := range w.devices[1:] {
+			d.change = func(c *mesh.Config) { c.HasUplink = func(identity.DeviceID) bool { return stale.Load() } }
+		}
+		w.setCut(func(a, b int) bool { return a == 0 || b == 0 }, false)
+		w.start(0)
+		w.start(upTo(n)...)
+		w.after(30 * time.Second)
+		for _, i := range []int{1, 2} {
+			w.write(i, 9)
+		}
+		w.after(10 * time.Second)
+		stale.Store(true)
+		w.setCut(func(a, b int) bool { return min(a, b) == 0 && max(a, b) != carrier }, false)
+		w.devices[carrier].node.Poke()
+		w.after(3 * time.Second)
+		if w.devices[carrier].node.Status().Uplink.State != mesh.Connected {
+			t.Fatal("no uplink")
+		}
+		stale.Store(false)
+		w.after(7 * time.Second)
+		if !w.equal(append(upTo(n), 0)...) {
+			t.Error("not equal")
+		}
+		for i := 1; i <= n; i++ {
+			if !w.safe(i) {
+				t.Errorf("device %d does not know that everything is safe", i)
+			}
 		}
 	})
 }

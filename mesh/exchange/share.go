@@ -89,8 +89,10 @@ func mix(x uint64) uint64 {
 
 // spared reports whether this session leaves a log to others. Of a log that is
 // not held here the first 8 bytes are enough.
-func (m *Machine) spared(log identity.LogID) bool {
-	s, p := &m.share, prefixOf(log)
+func (m *Machine) spared(log identity.LogID) bool { return m.sparedBy(&m.share, log) }
+
+func (m *Machine) sparedBy(s *sharing, log identity.LogID) bool {
+	p := prefixOf(log)
 	if len(s.among) == 0 || s.own[p] || s.also[p] {
 		return false
 	}
@@ -145,7 +147,7 @@ func (m *Machine) shareWith(with Sharing) {
 func (m *Machine) hearShare(msg *wire.Share) { m.setShare(m.hello.Certificate, msg) }
 
 func (m *Machine) setShare(who identity.Certificate, msg *wire.Share) {
-	s := &m.share
+	s, was := &m.share, m.share
 	s.device, s.among = short8(who.Device.ID()), msg.Among
 	if len(s.among) == 0 || s.seen == nil {
 		s.seen, s.late = map[prefix]uint64{}, map[prefix]bool{}
@@ -160,7 +162,16 @@ func (m *Machine) setShare(who identity.Certificate, msg *wire.Share) {
 	for _, p := range msg.Also {
 		s.also[prefix(p)] = true
 	}
-	if !m.compare.settled || m.judge() != Member {
+	if m.judge() != Member {
+		return
+	}
+	// Receipts that came meanwhile were kept back.
+	for _, row := range m.snapshot().Rows {
+		if m.sparedBy(&was, row.Log) && !m.spared(row.Log) {
+			m.owe(row.Log, 0)
+		}
+	}
+	if !m.compare.settled {
 		return // the comparison will show what is lacking
 	}
 	// What was left alone may be this session's now.
