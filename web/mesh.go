@@ -78,7 +78,9 @@ const (
 )
 
 // linked reports whether there is a link from this device.
-func (b bond) linked() bool { return b == bondSame || b == bondBehind || b == bondAhead || b == bondOpen }
+func (b bond) linked() bool {
+	return b == bondSame || b == bondBehind || b == bondAhead || b == bondOpen
+}
 
 // sign is shown with words beside it, never alone.
 func (b bond) sign() string {

@@ -195,7 +195,9 @@ func TestDemoSwitches(t *testing.T) {
 
 	// Unplugged, a device works alone.
 	p.press("lan", "1", "0")
-	p.await("it has no links", func(s map[string]string) bool { return s["links-1"] == "0" && s["links-2"] == "1" && s["links-3"] == "1" })
+	p.await("it has no links", func(s map[string]string) bool {
+		return s["links-1"] == "0" && s["links-2"] == "1" && s["links-3"] == "1"
+	})
 	if st := p.status(0); connected(st) != 0 {
 		t.Errorf("without the network: %+v", st)
 	}
@@ -208,7 +210,9 @@ func TestDemoSwitches(t *testing.T) {
 		t.Errorf("what was done on the unplugged device is on another one: %v", s)
 	}
 	p.press("lan", "1", "1")
-	p.await("all have it", func(s map[string]string) bool { return same(s, "records") && same(s, "safe") && s["safe-1"] == "all safe" })
+	p.await("all have it", func(s map[string]string) bool {
+		return same(s, "records") && same(s, "safe") && s["safe-1"] == "all safe"
+	})
 
 	// A device that is off has no pages, and comes back at the same place.
 	p.press("power", "2", "0")

@@ -69,12 +69,14 @@ type peerReport struct {
 	LastExchange *time.Time `json:"last_exchange"`
 	Since        *time.Time `json:"since"` // of the connection
 	Equal        bool       `json:"equal"` // at the last comparison both held the same
+	// Uplink: it says that it reaches the coordinator.
+	Uplink bool `json:"uplink"`
 }
 
 func newPeerReport(p *mesh.Peer) peerReport {
 	r := peerReport{
 		Device: p.Device, Name: p.Name, State: p.State, Address: p.Address, Via: viaWords(p),
-		Transport: string(p.Transport), Equal: p.Session.Equal, Lacks: lacks(p),
+		Transport: string(p.Transport), Equal: p.Session.Equal, Lacks: lacks(p), Uplink: p.Uplink,
 	}
 	if !p.LastExchange.IsZero() {
 		r.LastExchange = &p.LastExchange
