@@ -1,6 +1,7 @@
 package web
 
 import (
+	"html/template"
 	"net/http"
 	"net/url"
 
@@ -76,14 +77,8 @@ type column struct {
 
 type tableRow struct {
 	classroom.Row
-	Cells []tableCell
+	Cells template.HTML
 	Helps []string // titles of contents in which the learner struggles
-}
-
-type tableCell struct {
-	classroom.Cell
-	Column *column
-	Href   string // the attempts
 }
 
 func (s *Server) class(w http.ResponseWriter, v *visit) error {
@@ -107,15 +102,14 @@ func (s *Server) showClass(w http.ResponseWriter, v *visit, status int, data cla
 	for _, c := range s.cfg.Library.Contents() {
 		data.Columns = append(data.Columns, column{ID: c.ID(), Kind: kindOf(c), Title: c.Title().In(v.lang.Tag)})
 	}
+	cells := s.newCellWriter(v)
 	for _, row := range table.Rows {
-		r := tableRow{Row: row, Cells: make([]tableCell, len(row.Cells))}
-		href := "/learners/" + row.Person.ID.String()
+		r := tableRow{Row: row}
+		if r.Cells, err = cells.row("/learners/"+row.Person.ID.String(), row.Cells, data.Columns); err != nil {
+			return err
+		}
 		for i, cell := range row.Cells {
 			col := &data.Columns[i]
-			r.Cells[i] = tableCell{Cell: cell, Column: col, Href: href}
-			if col.Kind == "exercise" {
-				r.Cells[i].Href += "/exercises/" + col.ID
-			}
 			switch cell.Status {
 			case classroom.StatusComplete:
 				col.Complete++
