@@ -49,7 +49,7 @@ type Conn struct {
 	peer      identity.DevicePublic
 	protocol  string
 	transport Transport
-	remote    net.Addr
+	remote    func() net.Addr
 	dialled   bool
 
 	pipe pipe
@@ -69,7 +69,7 @@ type Conn struct {
 }
 
 // newConn makes a Conn of a pipe whose handshake is complete.
-func newConn(p pipe, peer identity.DevicePublic, protocol string, transport Transport, remote net.Addr, dialled bool) *Conn {
+func newConn(p pipe, peer identity.DevicePublic, protocol string, transport Transport, remote func() net.Addr, dialled bool) *Conn {
 	c := &Conn{
 		peer: peer, protocol: protocol, transport: transport, remote: remote, dialled: dialled,
 		pipe:   p,
@@ -89,8 +89,9 @@ func (c *Conn) Protocol() string { return c.protocol }
 // Transport returns what carries the connection.
 func (c *Conn) Transport() Transport { return c.transport }
 
-// RemoteAddr returns the address of the peer, or of a proxy before it.
-func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+// RemoteAddr returns the address of the peer, or of a proxy before it. A peer
+// that has dialled by QUIC may move to another one.
+func (c *Conn) RemoteAddr() net.Addr { return c.remote() }
 
 // Dialled reports whether this side dialled. Of two connections between two
 // devices both sides keep the one dialled by the smaller device ID.

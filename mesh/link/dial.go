@@ -24,7 +24,8 @@ type DialConfig struct {
 	Key identity.DeviceKey
 	// Addresses are where the device may be, likeliest first; all are tried.
 	//
-	//	host:port, http://host[:port][/prefix], https://…   both transports
+	//	host:port, [fe80::1%eth0]:port                      both transports
+	//	http://host[:port][/prefix], https://…              both transports
 	//	ws://host[:port][/prefix], wss://…                  WebSocket only
 	//	quic://host:port                                    QUIC only
 	Addresses []string
@@ -151,7 +152,7 @@ type endpoint struct {
 // parseAddress reads an address as [DialConfig.Addresses] describes it.
 func parseAddress(a string) (endpoint, error) {
 	if !strings.Contains(a, "://") {
-		a = "http://" + a
+		a = "http://" + strings.ReplaceAll(a, "%", "%25") // the zone of a link-local address
 		if u, err := url.Parse(a); err != nil || u.Port() == "" || u.Path != "" {
 			return endpoint{}, errors.New("want host:port or a URL")
 		}
@@ -207,7 +208,11 @@ func resolveQUIC(ctx context.Context, hostPort string, d *dialler) (*Conn, error
 		if err != nil {
 			return nil, &fault{kind: ErrUnreachable, text: err.Error()}
 		}
-		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		ips := make([]netip.Addr, 1)
+		if ips[0], err = netip.ParseAddr(host); err != nil {
+			// Asked for an IP address, this loses the zone.
+			ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
 		if err != nil {
 			return nil, socketError(err)
 		}

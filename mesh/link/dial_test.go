@@ -174,6 +174,7 @@ func TestAddresses(t *testing.T) {
 	for in, want := range map[string][2]string{
 		"10.0.0.1:7000":             {"10.0.0.1:7000", "http://10.0.0.1:7000/mesh"},
 		"[fe80::1]:7000":            {"[fe80::1]:7000", "http://[fe80::1]:7000/mesh"},
+		"[fe80::1%eth0]:7000":       {"[fe80::1%eth0]:7000", "http://[fe80::1%25eth0]:7000/mesh"},
 		"box.local:7000":            {"box.local:7000", "http://box.local:7000/mesh"},
 		"http://c.example":          {"c.example:80", "http://c.example/mesh"},
 		"https://c.example":         {"c.example:443", "https://c.example/mesh"},

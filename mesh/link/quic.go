@@ -80,7 +80,7 @@ func newQUICConn(q *quic.Conn, stream *quic.Stream, protocols []string, dialled 
 	if err != nil {
 		return nil, err
 	}
-	c := newConn(&quicPipe{stream, q}, peer, state.NegotiatedProtocol, QUIC, q.RemoteAddr(), dialled)
+	c := newConn(&quicPipe{stream, q}, peer, state.NegotiatedProtocol, QUIC, q.RemoteAddr, dialled)
 	context.AfterFunc(q.Context(), func() { c.end(quicError(context.Cause(q.Context()))) })
 	return c, nil
 }

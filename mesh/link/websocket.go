@@ -172,7 +172,7 @@ func newSocketConn(t *tls.Conn, s *socket, protocols []string, timing Timing, di
 	if err != nil {
 		return nil, err
 	}
-	c := newConn(&socketPipe{t, s}, peer, state.NegotiatedProtocol, WebSocket, s.remote, dialled)
+	c := newConn(&socketPipe{t, s}, peer, state.NegotiatedProtocol, WebSocket, s.RemoteAddr, dialled)
 	watch(c, s, timing)
 	return c, nil
 }
