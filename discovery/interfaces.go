@@ -25,8 +25,8 @@ const (
 )
 
 // SystemInterfaces returns the interfaces of this machine that lead to other
-// devices, sorted by index: those that are up and have an address, without
-// loopback, point-to-point links (tunnels), and the bridges of containers and
+// devices, sorted by index: those that are up, with a cable or a Wi-Fi, and have
+// an address, without loopback, point-to-point links (tunnels), and the bridges of containers and
 // virtual machines, whose addresses mean nothing to others.
 func SystemInterfaces() ([]Interface, error) {
 	all, err := net.Interfaces()
@@ -35,7 +35,7 @@ func SystemInterfaces() ([]Interface, error) {
 	}
 	var list []Interface
 	for _, i := range all {
-		if i.Flags&net.FlagUp == 0 || i.Flags&(net.FlagLoopback|net.FlagPointToPoint) != 0 || virtual(i.Name) {
+		if !leadsOut(i) {
 			continue
 		}
 		found, err := interfaceOf(i)
@@ -48,6 +48,13 @@ func SystemInterfaces() ([]Interface, error) {
 	}
 	slices.SortFunc(list, func(a, b Interface) int { return cmp.Compare(a.Index, b.Index) })
 	return list, nil
+}
+
+// leadsOut reports whether an interface leads to other devices, if it has an
+// address.
+func leadsOut(i net.Interface) bool {
+	const works = net.FlagUp | net.FlagRunning
+	return i.Flags&works == works && i.Flags&(net.FlagLoopback|net.FlagPointToPoint) == 0 && !virtual(i.Name)
 }
 
 // InterfaceByName returns one interface, whatever it leads to.

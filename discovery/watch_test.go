@@ -3,6 +3,7 @@ package discovery_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -107,6 +108,19 @@ func TestDockerBridgeIsNotAdvertised(t *testing.T) {
 	for _, name := range []string{"eth0", "wlan0", "enp3s0", "br0", "wlp2s0", "en0", "Ethernet"} {
 		if discovery.Virtual(name) {
 			t.Errorf("%s is passed over", name)
+		}
+	}
+}
+
+// An interface without a cable has its address for nothing.
+func TestWithoutCable(t *testing.T) {
+	const cable = net.FlagUp | net.FlagRunning | net.FlagBroadcast | net.FlagMulticast
+	for flags, want := range map[net.Flags]bool{
+		cable: true, cable &^ net.FlagRunning: false, cable &^ net.FlagUp: false, 0: false,
+		cable | net.FlagLoopback: false, cable | net.FlagPointToPoint: false,
+	} {
+		if got := discovery.LeadsOut(net.Interface{Name: "eth0", Flags: flags}); got != want {
+			t.Errorf("%v: %v", flags, got)
 		}
 	}
 }
