@@ -42,6 +42,7 @@ type Book struct {
 
 	mu       sync.Mutex // guards what follows
 	table    *table
+	since    time.Time // of the network that there is now
 	watchers map[int]func()
 	last     int // number of the latest watcher
 }
@@ -203,7 +204,18 @@ func (b *Book) Wrong(expected identity.DeviceID, address Address, actual identit
 // NetworkChanged tells that this device has other addresses now, or a network
 // again: what failed is tried again at once.
 func (b *Book) NetworkChanged() {
-	b.step(func(now time.Time) outcome { return b.table.networkChanged(now) })
+	b.step(func(now time.Time) outcome {
+		b.since = now
+		return b.table.networkChanged(now)
+	})
+}
+
+// NetworkSince returns when NetworkChanged was last called: what was heard
+// before may be of another network. Zero: it was not.
+func (b *Book) NetworkSince() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.since
 }
 
 // Next returns whom to dial now, likeliest first, at most limit of them, and

@@ -2,10 +2,13 @@ package mesh
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/classmesh/classmesh/discovery"
 	"github.com/classmesh/classmesh/mesh/link"
+	"github.com/classmesh/classmesh/records/identity"
 )
 
 // Problem names what a [Finding] is about.
@@ -53,23 +56,6 @@ func (n *Node) Doctor(interfaces []discovery.Interface) []Finding {
 			}
 		}
 	}
-	now := n.cfg.Clock.Now()
-	known, silent, announced := 0, 0, 0
-	for _, e := range n.cfg.Book.All() {
-		if e.Device == n.self() || n.isCoordinator(e.Device) {
-			continue
-		}
-		known++
-		if e.Failures > 0 {
-			silent++
-			for _, heard := range []time.Time{e.Heard[discovery.MDNS], e.Heard[discovery.Gossip]} {
-				if now.Sub(heard).Abs() <= freshFor {
-					announced++
-					break
-				}
-			}
-		}
-	}
 	switch {
 	case connected > 0 && sockets == connected:
 		return []Finding{{NoUDP, "This network blocks UDP, or a firewall does: devices reach each other by the slower way over TCP. It works; allow UDP on the device's port if it is too slow."}}
@@ -77,19 +63,69 @@ func (n *Node) Doctor(interfaces []discovery.Interface) []Finding {
 		return nil
 	case len(interfaces) == 0:
 		return []Finding{{NoNetwork, "This device is in no network: no interface is up with an address. Check the cable, the Wi-Fi or the switch."}}
-	case known == 0:
-		return []Finding{{NobodySeen, "No other device of the zone was seen on this network. If one is on, the network does not pass announcements (multicast): give its address with --peer HOST:PORT, once."}}
-	case silent < known:
-		return nil // some have not been tried yet
-	case announced > 0:
-		return []Finding{{Isolated, fmt.Sprintf("This network does not let devices see each other: %s here, but none can be called. Switch off client isolation (also called AP or guest isolation) at the access point, and allow the device's port, UDP and TCP, in firewalls.", countOf(announced, "address is announced", "addresses are announced"))}}
 	}
-	return []Finding{{NobodyAnswers, fmt.Sprintf("None of the other devices answers: %s tried. They may be switched off, or in another network.", countOf(known, "address was", "addresses were"))}}
+	return n.silence()
 }
 
-func countOf(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
+// silence says why none of the devices that there are is connected.
+func (n *Node) silence() []Finding {
+	now := n.cfg.Clock.Now()
+	since := n.cfg.Book.NetworkSince()
+	known, tried := 0, true
+	silent, announced := map[identity.DeviceID]bool{}, map[identity.DeviceID]bool{}
+	for _, e := range n.cfg.Book.All() {
+		if e.Device == n.self() || n.isCoordinator(e.Device) {
+			continue
+		}
+		known++
+		tried = tried && e.Failures > 0
+		silent[e.Device] = true
+		for _, heard := range []time.Time{e.Heard[discovery.MDNS], e.Heard[discovery.Gossip]} {
+			if now.Sub(heard).Abs() <= freshFor && heard.After(since) {
+				announced[e.Device] = true
+			}
+		}
 	}
-	return fmt.Sprintf("%d %s", n, many)
+	elsewhere := n.names(n.lan.atWork(now), "") // or here
+	switch {
+	case known > 0 && !tried:
+		return nil
+	case len(announced) > 0:
+		return []Finding{{Isolated, "This network does not let devices see each other: " + n.names(announced, "another device") + ": announced here, but not to be called. " + openUp}}
+	case elsewhere != "" && known > 0:
+		return []Finding{{NobodyAnswers, "None of the other devices answers, but some are at work, which shows by the coordinator: " + elsewhere + ". If they are here, this network does not let devices see each other: " + lowerFirst(openUp)}}
+	case elsewhere != "":
+		return []Finding{{NobodySeen, "No other device of the zone was seen on this network, but some are at work, which shows by the coordinator: " + elsewhere + ". If they are here, this network does not let devices see each other: " + lowerFirst(openUp) + " Or it does not pass announcements (multicast): give the address of one with --peer HOST:PORT, once."}}
+	case known == 0:
+		return []Finding{{NobodySeen, "No other device of the zone was seen on this network. If one is on, the network does not pass announcements (multicast): give its address with --peer HOST:PORT, once."}}
+	}
+	return []Finding{{NobodyAnswers, "None of the other devices answers: " + n.names(silent, "another device") + ". They may be switched off, or in another network."}}
+}
+
+// openUp is what to do about a network that keeps its clients apart.
+const openUp = "Switch off client isolation (also called AP or guest isolation) at the access point, and allow the device's port, UDP and TCP, in firewalls."
+
+func lowerFirst(s string) string { return strings.ToLower(s[:1]) + s[1:] }
+
+// names lists devices by what people call them, a few of many; whoever is not
+// named is called unnamed, if that is not empty.
+func (n *Node) names(devices map[identity.DeviceID]bool, unnamed string) string {
+	const most = 5
+	var list []string
+	for _, d := range n.cfg.Replica.Roster().Devices {
+		if devices[d.ID()] && d.ID() != n.self() {
+			list = append(list, d.Name)
+		}
+	}
+	slices.Sort(list)
+	if len(list) == 0 && len(devices) > 0 {
+		return unnamed
+	}
+	if len(list) > most {
+		list = append(list[:most], fmt.Sprintf("%d more", len(list)-most))
+	}
+	if last := len(list) - 1; last > 0 {
+		return strings.Join(list[:last], ", ") + " and " + list[last]
+	}
+	return strings.Join(list, "")
 }

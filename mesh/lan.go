@@ -42,6 +42,9 @@ type lan struct {
 	dialing int                            // calls that have not been answered yet
 	calls   map[identity.DeviceID]*call    // to devices that are known, answered or not
 	waits   map[identity.DeviceID]*backoff // of devices whose sessions came to nothing
+
+	workMu sync.Mutex
+	worked map[identity.LogID]time.Time // when something of a log came by the coordinator
 }
 
 // call is a connection that is being made, or was made, by this side.
@@ -70,6 +73,7 @@ func newLAN(n *Node) *lan {
 		n: n, book: n.cfg.Book, wake: make(chan struct{}, 1),
 		choice: newChoice(n.self(), func(most int) int { return draw(n.cfg.Random, most) }),
 		calls:  map[identity.DeviceID]*call{}, waits: map[identity.DeviceID]*backoff{},
+		worked: map[identity.LogID]time.Time{},
 	}
 }
 
@@ -98,6 +102,9 @@ func (l *lan) run(ctx context.Context) {
 	defer l.n.cfg.Replica.Watch(func(c exchange.Change) {
 		if c.Roster {
 			l.look()
+		}
+		if c.Commit != nil && !c.Commit.Own {
+			l.sawWork(c.Commit.Ref.Log)
 		}
 	})()
 	for {
@@ -162,6 +169,35 @@ func (l *lan) pass(ctx context.Context, calls *sync.WaitGroup) time.Duration {
 		wait = min(wait, t.Sub(now))
 	}
 	return max(wait, settle)
+}
+
+// sawWork notes that work of another device has come by the coordinator, if it
+// did: there is no other way.
+func (l *lan) sawWork(log identity.LogID) {
+	for _, p := range l.n.links.all() {
+		if !l.n.isCoordinator(p.peer) {
+			return
+		}
+	}
+	l.workMu.Lock()
+	defer l.workMu.Unlock()
+	l.worked[log] = l.n.cfg.Clock.Now()
+}
+
+// atWork returns the devices that have worked lately, as far as the coordinator
+// told of it.
+func (l *lan) atWork(now time.Time) map[identity.DeviceID]bool {
+	l.workMu.Lock()
+	defer l.workMu.Unlock()
+	list := map[identity.DeviceID]bool{}
+	for log, t := range l.worked {
+		if now.Sub(t).Abs() > freshFor {
+			delete(l.worked, log)
+		} else if author, ok := l.n.cfg.Replica.AuthorOf(log); ok {
+			list[author.Device.ID()] = true
+		}
+	}
+	return list
 }
 
 // linked returns the peers that have a link.
@@ -303,7 +339,7 @@ func (l *lan) talk(session func() (exchange.Report, error), d identity.DeviceID)
 	switch {
 	case l.n.links.has(d), r.Code == wire.CodeReplaced && r.Over && !r.Remote:
 		// Another connection goes on, or there are links enough.
-	case errors.Is(err, errBusy), r.Code == wire.CodeReplaced && r.Over:
+	case errors.Is(err, errBusy), r.Code == wire.CodeReplaced && r.Over && accepted(r):
 		l.choice.rest(d, now.Add(l.choice.about(restAfter))) // it has links enough
 	case accepted(r) && lasted.Load():
 		delete(l.waits, d)

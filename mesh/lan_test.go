@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -230,6 +231,31 @@ func TestChangedAddress(t *testing.T) {
 	})
 }
 
+// A device whose address has changed calls the others anew. They hold the former
+// connection for alive, whoever had dialled it, and take the new one.
+func TestAddressLost(t *testing.T) {
+	for moved := 1; moved <= 2; moved++ {
+		synctest.Test(t, func(t *testing.T) {
+			w := newNetwork(t, 2, 9)
+			defer w.stopAll()
+			w.start(1, 2)
+			w.after(time.Minute)
+			if !w.linked(1, 2) || !w.linked(2, 1) {
+				t.Fatal("not linked")
+			}
+			w.setCut(func(int, int) bool { return true }, true)
+			w.setCut(func(int, int) bool { return false }, true)
+			w.devices[moved].node.AddressLost()
+			w.write(moved, 1)
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			if !w.linked(1, 2) || !w.linked(2, 1) || !w.equal(1, 2) {
+				t.Errorf("device %d has moved, and ten seconds later it is not linked", moved)
+			}
+		})
+	}
+}
+
 // What keeps devices from each other is said in words that help.
 func TestDoctor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -273,6 +299,24 @@ func TestDoctor(t *testing.T) {
 		w.setCut(func(a, b int) bool { return a == 0 || b == 0 }, false)
 		w.after(time.Minute)
 		expect("connected")
+
+		// Kept apart; one has moved, so that what it heard before says nothing.
+		w.start(0)
+		w.setCut(func(a, b int) bool { return a != 0 && b != 0 }, false)
+		w.devices[1].book.NetworkChanged()
+		w.after(2 * time.Minute)
+		expect("kept apart", mesh.NobodyAnswers)
+		words := func() string { return w.devices[1].node.Doctor(eth)[0].Words }
+		const apart = "does not let devices see each other"
+		if strings.Contains(words(), apart) {
+			t.Errorf("nothing says that 2 is on: %s", words())
+		}
+		w.write(2, 1)
+		w.after(time.Minute)
+		expect("kept apart, and at work", mesh.NobodyAnswers)
+		if got := words(); !strings.Contains(got, apart) || !strings.Contains(got, "room 2") || strings.Contains(got, "room 1") {
+			t.Errorf("2 is on, which shows by the coordinator: %s", got)
+		}
 	})
 }
 

@@ -323,6 +323,7 @@ func (w *network) dialOne(ctx context.Context, from, to int, c link.DialConfig) 
 		return nil, fmt.Errorf("dial: %w", link.ErrUnreachable)
 	}
 	p := &memPair{net: w, numbers: [2]int{from, to}, stalled: make(chan struct{}), over: make(chan struct{})}
+	p.left = [2]chan struct{}{make(chan struct{}), make(chan struct{})}
 	a, b := net.Pipe()
 	ends := [2]*memConn{{Conn: a, pair: p, side: 0}, {Conn: b, pair: p, side: 1}}
 	p.pipes = [2]net.Conn{a, b}
@@ -345,7 +346,9 @@ type memPair struct {
 	mu    sync.Mutex
 	still bool
 	ended bool
-	why   [2]error // what each side reads at the end
+	gone  [2]bool          // the side has closed it while it was still: the other does not know
+	left  [2]chan struct{} // closed with that
+	why   [2]error         // what each side reads at the end
 }
 
 func (p *memPair) stall() {
@@ -363,13 +366,38 @@ func (p *memPair) finish(first, second error) {
 	if p.ended {
 		return
 	}
-	p.ended, p.why = true, [2]error{first, second}
+	for side, why := range [2]error{first, second} {
+		if !p.gone[side] {
+			p.why[side] = why
+		}
+	}
+	p.ended = true
 	close(p.over)
 	p.pipes[0].Close()
 	p.pipes[1].Close()
 	p.net.mu.Lock()
 	delete(p.net.conns, p)
 	p.net.mu.Unlock()
+}
+
+// closeUnheard closes one side of a connection over which nothing gets through.
+func (p *memPair) closeUnheard(side int, why error) bool {
+	p.mu.Lock()
+	if !p.still || p.ended {
+		p.mu.Unlock()
+		return false
+	}
+	if !p.gone[side] {
+		p.gone[side], p.why[side] = true, why
+		close(p.left[side])
+		p.pipes[side].Close()
+	}
+	both := p.gone[1-side]
+	p.mu.Unlock()
+	if both {
+		p.finish(nil, nil)
+	}
+	return true
 }
 
 // memConn is one end of it.
@@ -396,6 +424,9 @@ func (c *memConn) CloseWithError(code link.Code, reason string) error {
 	if code == link.CodeDone {
 		why[1-c.side] = io.EOF
 	}
+	if c.pair.closeUnheard(c.side, why[c.side]) {
+		return nil
+	}
 	c.pair.finish(why[0], why[1])
 	return nil
 }
@@ -408,7 +439,6 @@ func (c *memConn) Read(p []byte) (int, error) {
 func (c *memConn) Write(p []byte) (int, error) {
 	select {
 	case <-c.pair.stalled:
-		<-c.pair.over
 		return 0, c.mend(io.ErrClosedPipe)
 	default:
 	}
@@ -427,8 +457,17 @@ func (c *memConn) mend(err error) error {
 		return nil
 	}
 	c.pair.mu.Lock()
+	still := c.pair.still && !c.pair.gone[c.side]
+	c.pair.mu.Unlock()
+	if still {
+		select {
+		case <-c.pair.over:
+		case <-c.pair.left[c.side]:
+		}
+	}
+	c.pair.mu.Lock()
 	defer c.pair.mu.Unlock()
-	if c.pair.ended {
+	if c.pair.ended || c.pair.gone[c.side] {
 		return c.pair.why[c.side]
 	}
 	return err

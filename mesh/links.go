@@ -84,11 +84,16 @@ func (s *links) add(l *peerLink) error {
 	return nil
 }
 
+// sameMoment is how far apart two connections may be of which both sides dialled
+// one without knowing of the other's.
+const sameMoment = 3 * time.Second
+
 // prefers reports whether a new connection takes the place of an old one. When
-// both sides have dialled, both keep the connection that the smaller device ID
-// has dialled. When one side has dialled twice, it has lost the first.
+// both sides have dialled in one moment, both keep the connection that the
+// smaller device ID has dialled. Who dials while there has been a connection for
+// a while, or has dialled twice, has lost the first.
 func (s *links) prefers(l, old *peerLink) bool {
-	if l.conn.Dialled() == old.conn.Dialled() {
+	if l.conn.Dialled() == old.conn.Dialled() || l.since.Sub(old.since) >= sameMoment {
 		return true
 	}
 	return l.conn.Dialled() == (s.self.Compare(l.peer) < 0)

@@ -48,7 +48,7 @@ func TestOneConnectionForEachPair(t *testing.T) {
 						}
 					})
 				}
-				time.Sleep(5 * time.Second)
+				time.Sleep(time.Second)
 				synctest.Wait()
 			}
 			if smallerFirst {
@@ -69,6 +69,14 @@ func TestOneConnectionForEachPair(t *testing.T) {
 			connect(small, large)
 			if p := nodes[large].Status().Peers; len(p) != 1 || !p[0].Since.After(before) {
 				t.Errorf("after dialling again: %+v", p)
+			}
+			// So has the other, if it dials when there has been one for a while.
+			time.Sleep(time.Minute)
+			connect(large, small)
+			for n, node := range nodes {
+				if p := node.Status().Peers; len(p) != 1 || p[0].Dialled != (n == large) || !p[0].Session.Equal {
+					t.Errorf("device %d, after the other has lost the connection: %+v", n, p)
+				}
 			}
 			stop()
 			wg.Wait()

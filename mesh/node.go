@@ -11,6 +11,7 @@ import (
 
 	"github.com/classmesh/classmesh/mesh/exchange"
 	"github.com/classmesh/classmesh/mesh/link"
+	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records/identity"
 )
 
@@ -138,6 +139,24 @@ func (n *Node) Poke() {
 	case n.pokes <- struct{}{}:
 	default:
 	}
+}
+
+// AddressLost tells that this device does not have an address any more that it
+// had. Connections may belong to it: all of them end, and are made anew. It
+// returns at once.
+func (n *Node) AddressLost() {
+	for _, l := range n.links.all() {
+		n.links.end(l.peer, &exchange.EndError{Code: wire.CodeReplaced, Words: "this device has another address now"})
+	}
+	n.Poke()
+}
+
+// RenewUplink tells that the way to the coordinator may be gone: the connection,
+// if there is one, ends, and another attempt begins. It returns at once.
+func (n *Node) RenewUplink() {
+	coordinator := n.cfg.Replica.Roster().Coordinator.ID()
+	n.links.end(coordinator, &exchange.EndError{Code: wire.CodeReplaced, Words: "this device has another network now"})
+	n.Poke()
 }
 
 // ErrIncomplete means that an exchange ended in good order before both sides
