@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/classmesh/classmesh/discovery"
 	"github.com/classmesh/classmesh/discovery/gossip"
 	"github.com/classmesh/classmesh/discovery/mdns"
+	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/mesh/link"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
@@ -52,7 +54,9 @@ type lan struct {
 	neighbours *neighbours
 
 	mu        sync.Mutex
-	unplugged bool // membership is to be left
+	unplugged bool                       // membership is to be left
+	reached   map[identity.DeviceID]bool // those that this device has called
+	spoke     netip.Addr                 // where membership spoke last
 }
 
 // newLAN listens, and reads the address book.
@@ -162,11 +166,78 @@ func (l *lan) gossipAddress(at netip.AddrPort, interfaces func() ([]discovery.In
 			return netip.AddrPort{}, err
 		}
 		var ok bool
-		if addr, ok = discovery.Advertised(list); !ok {
+		if addr, ok = l.towards(list); !ok {
 			return netip.AddrPort{}, errors.New("no interface leads to other devices")
 		}
 	}
 	return gossip.Neighbour(netip.AddrPortFrom(addr, l.port)), nil
+}
+
+// towards returns the address of this device that those use with whom it is
+// connected, or else those that it knows of: on a device with two networks, the
+// one with the other devices. Without any it is the one that looks best.
+func (l *lan) towards(list []discovery.Interface) (netip.Addr, bool) {
+	var peers, known []string
+	for _, p := range l.d.node.Status().Peers {
+		if known = append(known, p.Address); p.State == mesh.PeerConnected {
+			peers = append(peers, p.Address)
+		}
+	}
+	votes := countSources(list, peers)
+	if len(votes) == 0 {
+		votes = countSources(list, known)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	best, ok := discovery.Advertised(list)
+	for addr, n := range votes {
+		if n > votes[best] || n == votes[best] && addr == l.spoke {
+			best = addr
+		}
+	}
+	l.spoke = best
+	return best, ok
+}
+
+// countSources counts which addresses of this device lead to others.
+func countSources(list []discovery.Interface, others []string) map[netip.Addr]int {
+	votes := map[netip.Addr]int{}
+	for _, text := range others {
+		to, err := netip.ParseAddrPort(text)
+		if err != nil || to.Addr().IsLinkLocalUnicast() {
+			continue // each interface has link-local addresses
+		}
+		conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to)) // nothing is sent
+		if err != nil {
+			continue
+		}
+		from := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+		conn.Close()
+		for _, i := range list {
+			if slices.ContainsFunc(i.Prefixes, func(p netip.Prefix) bool { return p.Addr() == from }) {
+				votes[from]++
+			}
+		}
+	}
+	return votes
+}
+
+// bookChanged tells membership of those who were called with success: they may
+// know of others, or the others of nobody.
+func (l *lan) bookChanged() {
+	now, more := map[identity.DeviceID]bool{}, false
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.book.All() {
+		if e.InUse {
+			now[e.Device] = true
+			more = more || !l.reached[e.Device]
+		}
+	}
+	l.reached = now
+	if more {
+		l.gossip.Rejoin()
+	}
 }
 
 // join returns where the membership of others may speak.
@@ -252,10 +323,8 @@ func (l *lan) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return l.listener.Run(ctx) })
 	group.Go(func() error { return l.book.Run(ctx) })
+	defer l.book.Watch(l.bookChanged)()
 	group.Go(func() error { l.tellUplink(ctx); return nil })
-	group.Go(func() error {
-		return discovery.Watch{Changed: func([]discovery.Interface) { l.book.NetworkChanged() }, Logger: l.d.logger()}.Run(ctx)
-	})
 	if l.mdns != nil {
 		group.Go(func() error { return l.mdns.Run(ctx) })
 	}

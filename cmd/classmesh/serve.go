@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/classmesh/classmesh/discovery"
 	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/records/identity"
 )
@@ -81,6 +82,9 @@ func (d *device) serve(ctx context.Context, o serveOptions, ready func(serving))
 	if d.lan != nil {
 		group.Go(func() error { return d.lan.run(afterwards) })
 	}
+	group.Go(func() error {
+		return discovery.Watch{Changed: d.networkChanged(), Logger: d.logger()}.Run(afterwards)
+	})
 	group.Go(func() error {
 		defer stopLAN()
 		return node.Run(exchange)

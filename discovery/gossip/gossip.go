@@ -84,7 +84,8 @@ const (
 type Gossip struct {
 	cfg    Config
 	events chan event
-	random sync.Mutex // guards cfg.Random
+	rejoin chan struct{} // has a token when there is reason to call again
+	random sync.Mutex    // guards cfg.Random
 
 	mu      sync.Mutex // guards what follows
 	keys    []key
@@ -133,7 +134,7 @@ func New(cfg Config) (*Gossip, error) {
 	if cfg.network == nil {
 		cfg.network = system{}
 	}
-	return &Gossip{cfg: cfg, events: make(chan event, maxEvents), changed: make(chan struct{})}, nil
+	return &Gossip{cfg: cfg, events: make(chan event, maxEvents), rejoin: make(chan struct{}, 1), changed: make(chan struct{})}, nil
 }
 
 // SetKeys says which zone keys there are, in any order: the newest seals what
@@ -243,6 +244,15 @@ func (g *Gossip) Broadcast(topic, message []byte) error {
 		l.delegate.broadcast(h)
 	}
 	return nil
+}
+
+// Rejoin says that somebody was reached who may not be there yet: those who are
+// not are called soon instead of in a while. It does not wait.
+func (g *Gossip) Rejoin() {
+	select {
+	case g.rejoin <- struct{}{}:
+	default:
+	}
 }
 
 // Run takes part until ctx ends, and then says goodbye, which takes a second at
@@ -467,11 +477,27 @@ func (g *Gossip) joinAgain(ctx context.Context, l *life) {
 			next = rejoin*4/5 + time.Duration(g.upTo(uint64(rejoin*2/5)))
 		}
 		wait = min(2*wait, rejoin)
-		pause(ctx, next)
+		if g.asked(ctx, next) {
+			wait = firstRejoin
+			pause(ctx, firstRejoin) // others may be reached in the same moment
+		}
 		if ctx.Err() != nil {
 			return
 		}
 	}
+}
+
+// asked waits, and reports whether somebody wanted less of it.
+func (g *Gossip) asked(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-g.rejoin:
+		return true
+	}
+	return false
 }
 
 // join calls some of those who are not there, and in the beginning also one who

@@ -217,6 +217,25 @@ func TestPartitionHeals(t *testing.T) {
 	})
 }
 
+// Whoever was reached in another way is called at once.
+func TestRejoin(t *testing.T) {
+	bubble(t, func(t *testing.T, l *lan) {
+		a, b := l.start(1), l.start(2)
+		eventually(t, 5*time.Second, "both", func() bool { return connected(a, b) })
+		for range 5 {
+			l.setCut(func(netip.Addr, netip.Addr) bool { return true })
+			time.Sleep(5 * time.Minute)
+			if connected(a, b) {
+				t.Fatal("not cut")
+			}
+			l.setCut(nil)
+			a.Rejoin()
+			eventually(t, 6*time.Second, "one network again", func() bool { return connected(a, b) })
+		}
+		stopAll(a, b)
+	})
+}
+
 // A device that comes back with another address, having said goodbye or not
 // (memberlist#157).
 func TestSameNameNewLease(t *testing.T) {
