@@ -27,6 +27,27 @@ func TestFoundByAnnouncement(t *testing.T) {
 	}
 }
 
+// Nobody gives out addresses: there are those alone that each interface gives
+// itself.
+func TestNoDHCP(t *testing.T) {
+	s := newSchool(t, 3)
+	for _, r := range s.rooms {
+		s.IP("-n", s.Host(r.number), "-4", "addr", "flush", "dev", "eth0")
+		s.IP("-n", s.Host(r.number), "link", "set", "eth1", "down")
+	}
+	s.startAll()
+	t.Logf("all connected after %v", s.mesh(s.rooms...))
+	for _, r := range s.rooms {
+		r.work(1)
+		for _, p := range r.status().Peers {
+			if !strings.HasPrefix(p.Address, "[fe80::") {
+				t.Errorf("%s calls %s at %s", r.name, p.Name, p.Address)
+			}
+		}
+	}
+	s.finish()
+}
+
 // Multicast is blocked everywhere. One address that somebody typed is enough
 // for all.
 func TestFoundByTypedAddress(t *testing.T) {

@@ -75,6 +75,12 @@ func (n *network) Uplink(i int, on bool) {
 	n.IP("-n", n.uplink, "link", "set", lantest.Port(i), state)
 }
 
+// LoseInternet cuts a host from the coordinator without its noticing.
+func (n *network) LoseInternet(i int) {
+	n.t.Helper()
+	n.filter(n.uplink, fmt.Sprintf("iifname %[1]s drop; oifname %[1]s drop;", lantest.Port(i)))
+}
+
 // Isolate forbids a host to exchange anything with other isolated hosts, as
 // access points do, or allows it again.
 func (n *network) Isolate(i int, on bool) {
@@ -105,18 +111,36 @@ func (n *network) Rate(rate string) {
 const (
 	noMulticast = "ip daddr 224.0.0.0/4 drop; ip6 daddr ff02::fb drop;"
 	noUDP       = "ip protocol udp drop; ip6 nexthdr udp drop;"
-	loss20      = "ether type { ip, ip6 } numgen random mod 100 < 20 drop;"
+	loss20      = "ether type { ip, ip6 } numgen random mod 100 < 20 counter drop;"
 )
 
 // Filter makes the switch of the LAN follow these rules and no others.
 func (n *network) Filter(rules string) {
 	n.t.Helper()
-	cmd := exec.Command("ip", "netns", "exec", n.Switch(), "nft", "-f", "-")
+	n.filter(n.Switch(), rules)
+}
+
+func (n *network) filter(sw, rules string) {
+	n.t.Helper()
+	cmd := exec.Command("ip", "netns", "exec", sw, "nft", "-f", "-")
 	cmd.Stdin = strings.NewReader("table bridge lan {}\ndelete table bridge lan\n" +
 		"table bridge lan { chain forward { type filter hook forward priority 0\n" + strings.ReplaceAll(rules, ";", "\n") + "\n}\n}\n")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		n.t.Fatalf("nft: %v: %s", err, out)
 	}
+}
+
+// Dropped is how many packets the rules with a counter have dropped.
+func (n *network) Dropped() (packets int) {
+	n.t.Helper()
+	out, err := exec.Command("ip", "netns", "exec", n.Switch(), "nft", "list", "table", "bridge", "lan").CombinedOutput()
+	if err != nil {
+		n.t.Fatalf("nft: %v: %s", err, out)
+	}
+	if _, counted, ok := strings.Cut(string(out), "counter packets "); ok {
+		fmt.Sscan(counted, &packets)
+	}
+	return packets
 }
 
 // Halve separates the hosts up to number last from those after it.

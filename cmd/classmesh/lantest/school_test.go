@@ -319,6 +319,14 @@ func (r *room) seen() int {
 	return p.Totals.Attempts
 }
 
+// counters is how far the logs that the device holds go, taken together.
+func (r *room) counters() (n int) {
+	for _, l := range r.status().Logs {
+		n += l.Counter
+	}
+	return n
+}
+
 type peer struct {
 	Name, State, Address, Transport string
 	Via                             []string
@@ -327,6 +335,7 @@ type peer struct {
 // status is what device status --json says.
 type status struct {
 	Fingerprint string
+	Logs        []struct{ Counter int }
 	Peers       []peer
 	Uplink      struct {
 		State, Words string

@@ -1,0 +1,153 @@
+//go:build linux
+
+package lantest
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+	"time"
+)
+
+// cutFor is how long a partition lasts: until connections have ended, and
+// membership has forgotten who is on the other side.
+func cutFor() time.Duration {
+	if os.Getenv("CLASSMESH_LAN_LONG") != "" {
+		return 2 * time.Minute
+	}
+	return 70 * time.Second
+}
+
+// A cut that nobody is told of separates eight devices into halves. Both go on
+// working, and are one again soon after the cut is mended, without help.
+func TestPartition(t *testing.T) {
+	s := newSchool(t, 8)
+	s.startAll()
+	s.mesh(s.rooms...)
+	s.rooms[0].work(1)
+	s.agree(s.rooms...)
+
+	s.Halve(4)
+	left, right := s.rooms[:4], s.rooms[4:]
+	lessons := time.NewTicker(2 * time.Second)
+	defer lessons.Stop()
+	for began, i := time.Now(), 0; time.Since(began) < cutFor(); i++ {
+		left[i%4].work(1)
+		right[i%4].work(1)
+		<-lessons.C
+	}
+	for _, half := range [][]*room{left, right} {
+		s.all(half, patience, "halves", func(r *room) bool { return r.status().linked() == 3 })
+		prints := map[string]bool{}
+		for _, r := range half {
+			prints[r.status().Fingerprint] = true
+		}
+		if len(prints) != 1 {
+			t.Errorf("half of the devices hold %d different things", len(prints))
+		}
+	}
+	if left[0].seen() == s.answers || right[0].seen() == s.answers {
+		t.Fatal("there was no cut")
+	}
+
+	s.Filter("")
+	t.Logf("all agree %v after a cut of %v", s.agree(s.rooms...), cutFor())
+	t.Logf("and are connected %v later", s.mesh(s.rooms...))
+	s.finish()
+}
+
+// A third of the devices lose power while they receive weeks of work.
+func TestKilledDuringSync(t *testing.T) {
+	s := newSchool(t, 6)
+	s.startAll()
+	s.mesh(s.rooms...)
+	victims := s.rooms[4:]
+	generated := make(chan string, 1)
+	go func() {
+		out, err := s.try("generate", "--data", s.rooms[0].data, "--learners", "120", "--days", "60", "--batch", "64")
+		generated <- fmt.Sprint(out, err)
+	}()
+	for round := range 3 {
+		for _, r := range victims {
+			before := r.counters()
+			s.await(patience, r.name+" receives", func() bool { return r.counters() > before })
+			r.kill()
+		}
+		for _, r := range victims {
+			s.command("fsck", "--data", r.data)
+			r.start()
+		}
+		t.Logf("round %d: they are on again", round+1)
+		select {
+		case out := <-generated:
+			t.Logf("generated: %s", out)
+			generated <- out
+		default:
+		}
+	}
+	<-generated
+	for _, r := range s.rooms {
+		r.work(1)
+	}
+	s.finish()
+}
+
+// Of ten packets two get lost.
+func TestLoss(t *testing.T) {
+	s := newSchool(t, 4)
+	s.Filter(loss20)
+	s.startAll()
+	t.Logf("all connected after %v", s.mesh(s.rooms...))
+	for range 5 {
+		for _, r := range s.rooms {
+			r.work(1)
+		}
+	}
+	t.Logf("all agree after %v", s.agree(s.rooms...))
+	s.command("generate", "--data", s.rooms[1].data, "--learners", "30", "--days", "7")
+	s.finish()
+	if n := s.Dropped(); n < 50 {
+		t.Errorf("only %d packets were lost", n)
+	} else {
+		t.Logf("%d packets were lost", n)
+	}
+}
+
+// Every device sends at the pace of an old modem. A week of a class gets
+// through, and new work does not wait for all of it.
+func TestThinLines(t *testing.T) {
+	s := newSchool(t, 4)
+	s.Rate("64kbit")
+	s.startAll()
+	t.Logf("all connected after %v", s.mesh(s.rooms...))
+	s.command("generate", "--data", s.rooms[0].data, "--learners", "15", "--days", "7")
+	for _, r := range s.rooms {
+		r.work(3)
+	}
+	t.Logf("all agree after %v", s.agree(s.rooms...))
+	s.finish()
+}
+
+// The fuse of the whole school.
+func TestAllRestartedAtOnce(t *testing.T) {
+	s := newSchool(t, 6)
+	s.startAll()
+	s.mesh(s.rooms...)
+	for _, r := range s.rooms {
+		r.work(1)
+	}
+	for range 2 {
+		var off sync.WaitGroup
+		for _, r := range s.rooms {
+			off.Go(r.kill)
+		}
+		off.Wait()
+		s.startAll()
+		t.Logf("all connected again after %v", s.mesh(s.rooms...))
+		for _, r := range s.rooms {
+			r.work(1)
+		}
+	}
+	s.finish()
+}
