@@ -40,15 +40,42 @@ var (
 // the difference's head; after any error nothing of it is stored. Concurrent
 // calls share a transaction. The entries' bytes must not change afterwards.
 func (r *Replica) AcceptDifference(ctx context.Context, d *Difference) error {
-	puts, err := d.verify(r)
+	var puts []ledgerPut
+	var sets []*set
+	err := r.verifying(ctx, func() (err error) {
+		if puts, err = d.verify(r); err == nil {
+			sets = partition(puts, d.Firsts)
+		}
+		return err
+	})
 	if err == nil {
-		sets := partition(puts, d.Firsts)
-		err = r.do(ctx, func(b *batch) error { return b.acceptDifference(d, puts, sets) })
+		do := r.do
+		if len(puts) > pushEntries {
+			do = r.doBulk
+		}
+		err = do(ctx, func(b *batch) error { return b.acceptDifference(d, puts, sets) })
 	}
 	if err != nil {
 		return fmt.Errorf("accept difference of %s: %w", d.Head.Log.Short(), err)
 	}
 	return nil
+}
+
+// pushEntries is how many entries come at a time where somebody works: more are
+// bulk.
+const pushEntries = 64
+
+// verifying runs what hashes much, as many at a time as there are processors:
+// more would not be done earlier, and whoever waits for a page would wait for
+// them all.
+func (r *Replica) verifying(ctx context.Context, f func() error) error {
+	select {
+	case r.verifiers <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-r.verifiers }()
+	return f()
 }
 
 // verify checks all of an account that can be checked without the store. A

@@ -20,19 +20,26 @@ var ErrClosed = errors.New("the replica is closed")
 // becomes its owner, takes all that wait, commits them together and hands out
 // the answers; so concurrent requests share one fsync and nobody needs a
 // goroutine of their own.
+//
+// What people wait for goes first: operations that store much at a time wait in
+// bulk. While others come as well, a transaction takes few of these, and one that
+// has begun takes no more of them.
 type queue struct {
 	mu      sync.Mutex
 	waiting []*operation
+	bulk    []*operation
+	calm    int // batches since the last that had more than bulk, up to calmAfter
 	closed  bool
 	token   chan struct{} // held by the owner of the running batch
 }
 
 type operation struct {
 	run  func(*batch) error
+	bulk bool
 	done chan error // buffered
 }
 
-func (q *queue) init() { q.token = make(chan struct{}, 1) }
+func (q *queue) init() { q.token, q.calm = make(chan struct{}, 1), calmAfter }
 
 func (q *queue) close() {
 	q.mu.Lock()
@@ -42,13 +49,22 @@ func (q *queue) close() {
 	<-q.token
 }
 
+// of returns the queue in which an operation waits.
+func (q *queue) of(op *operation) *[]*operation {
+	if op.bulk {
+		return &q.bulk
+	}
+	return &q.waiting
+}
+
 func (q *queue) add(op *operation) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		return ErrClosed
 	}
-	q.waiting = append(q.waiting, op)
+	in := q.of(op)
+	*in = append(*in, op)
 	return nil
 }
 
@@ -56,33 +72,63 @@ func (q *queue) add(op *operation) error {
 func (q *queue) cancel(op *operation) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	i := slices.Index(q.waiting, op)
+	in := q.of(op)
+	i := slices.Index(*in, op)
 	if i < 0 {
 		return false
 	}
-	q.waiting = slices.Delete(q.waiting, i, i+1)
+	*in = slices.Delete(*in, i, i+1)
 	return true
 }
 
-// maxBatch bounds how many operations share a transaction, so that one that
-// waits for its answer does not wait for all the others.
-const maxBatch = 64
+const (
+	// maxBatch bounds how many operations share a transaction, so that one that
+	// waits for its answer does not wait for all the others.
+	maxBatch = 64
+	// busyBulk is how many of these may be bulk while people are waiting, or have
+	// been a moment ago, which is until calmAfter batches were bulk only.
+	busyBulk  = 2
+	calmAfter = 16
+)
 
 func (q *queue) take() []*operation {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := min(len(q.waiting), maxBatch)
-	ops := slices.Clone(q.waiting[:n])
-	q.waiting = slices.Delete(q.waiting, 0, n)
+	ops := cut(&q.waiting, maxBatch)
+	if len(ops) > 0 {
+		q.calm = 0
+	} else {
+		q.calm = min(q.calm+1, calmAfter)
+	}
+	most := maxBatch - len(ops)
+	if q.calm < calmAfter {
+		most = min(most, busyBulk)
+	}
+	return append(ops, cut(&q.bulk, most)...)
+}
+
+// cut takes up to n operations from the front of a queue.
+func cut(in *[]*operation, n int) []*operation {
+	n = min(n, len(*in))
+	ops := slices.Clone((*in)[:n])
+	*in = slices.Delete(*in, 0, n)
 	return ops
 }
 
-// putBack returns operations that a batch has not run.
+// pressed reports whether somebody waits who should not have to.
+func (q *queue) pressed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting) > 0
+}
+
+// putBack returns operations that a batch has not run, in their order.
 func (q *queue) putBack(ops []*operation) {
-	if len(ops) > 0 {
-		q.mu.Lock()
-		q.waiting = slices.Insert(q.waiting, 0, ops...)
-		q.mu.Unlock()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, op := range slices.Backward(ops) {
+		in := q.of(op)
+		*in = slices.Insert(*in, 0, op)
 	}
 }
 
@@ -91,11 +137,24 @@ func (q *queue) putBack(ops []*operation) {
 // having written nothing, or return batch.abort's error, which fails
 // everything in the transaction.
 func (r *Replica) do(ctx context.Context, f func(*batch) error) error {
-	op := &operation{run: f, done: make(chan error, 1)}
+	return r.submit(ctx, &operation{run: f, done: make(chan error, 1)})
+}
+
+// doBulk is do for what nobody waits for in front of a screen.
+func (r *Replica) doBulk(ctx context.Context, f func(*batch) error) error {
+	return r.submit(ctx, &operation{run: f, bulk: true, done: make(chan error, 1)})
+}
+
+func (r *Replica) submit(ctx context.Context, op *operation) error {
 	if err := r.queue.add(op); err != nil {
 		return err
 	}
 	for {
+		select {
+		case err := <-op.done: // before another batch is taken on
+			return err
+		default:
+		}
 		select {
 		case err := <-op.done:
 			return err
@@ -154,8 +213,8 @@ func (r *Replica) commit(ops []*operation) {
 			if b.fatal != nil {
 				return b.fatal
 			}
-			if b.renewing {
-				break
+			if b.renewing || op.bulk && r.queue.pressed() {
+				break // the others come in the next
 			}
 		}
 		return b.seal()

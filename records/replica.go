@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,7 +72,8 @@ type Replica struct {
 	roster atomic.Pointer[rosterState]
 	keys   atomic.Pointer[[]roster.ZoneKey] // the newest first; never nil
 
-	queue queue // see batch.go
+	queue     queue         // see batch.go
+	verifiers chan struct{} // see verifying
 
 	mu       sync.RWMutex // guards what follows; written only by the batch's owner
 	branches map[Slot]*branch
@@ -137,6 +139,8 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 		branches: map[Slot]*branch{},
 		logs:     map[identity.LogID]Slot{},
 		unswept:  map[Slot]sweeping{},
+
+		verifiers: make(chan struct{}, runtime.GOMAXPROCS(0)),
 
 		segmentCounters: SegmentCounters,
 	}

@@ -26,7 +26,7 @@ func (r *Replica) AcceptSegmentList(ctx context.Context, l *SegmentList) (Plan, 
 	var p Plan
 	err := r.verifyList(l)
 	if err == nil {
-		err = r.do(ctx, func(b *batch) (err error) {
+		err = r.doBulk(ctx, func(b *batch) (err error) {
 			p, err = b.acceptList(l)
 			return err
 		})
@@ -133,9 +133,14 @@ func (b *batch) storeTarget(br *branch, known StartList) error {
 // if it is; then nothing is stored. The entries' bytes must not change
 // afterwards.
 func (r *Replica) AcceptSegmentData(ctx context.Context, s *SegmentData) error {
-	t, all, err := r.verifySegment(s)
+	var t *target
+	var all *set
+	err := r.verifying(ctx, func() (err error) {
+		t, all, err = r.verifySegment(s)
+		return err
+	})
 	if err == nil {
-		err = r.do(ctx, func(b *batch) error { return b.acceptSegment(s, t, all) })
+		err = r.doBulk(ctx, func(b *batch) error { return b.acceptSegment(s, t, all) })
 		if err == nil && s.From == 0 {
 			t.note(s.First, attemptWhole) // now that it is on disk
 		}
@@ -328,7 +333,7 @@ func (r *Replica) Promote(ctx context.Context, ref BranchRef, head uint64) (Plan
 		return p, nil
 	}
 	if !p.Done {
-		err = r.do(ctx, func(b *batch) (err error) {
+		err = r.doBulk(ctx, func(b *batch) (err error) {
 			p, err = b.promote(ref, head)
 			return err
 		})
