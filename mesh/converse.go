@@ -37,7 +37,7 @@ func (n *Node) converse(ctx context.Context, conn Conn, at discovery.Address, on
 		Config: exchange.Config{
 			Peer: conn.Peer(), Admission: n.admission, Codec: n.cfg.Codec,
 			Software: n.cfg.Software, Timing: n.cfg.Timing,
-			OneShot: once, Satisfied: n.receipted,
+			OneShot: once, Satisfied: n.receipted, Routes: n.routes,
 		},
 		Replica: n.cfg.Replica, Stream: watched, Limits: n.cfg.Limits, Clock: n.cfg.Clock,
 		Alarm: func(a exchange.Alarm) {

@@ -42,7 +42,9 @@ type network struct {
 	dials   int
 	traffic atomic.Int64 // bytes written
 	writes  atomic.Int64
-	uplinks atomic.Int64 // bytes written between devices and the coordinator
+	uplinks atomic.Int64  // bytes written between devices and the coordinator
+	latency time.Duration // of a way; 0: none, and writers wait for readers
+	tally   tally         // of the frames between devices of the LAN, once it is reset
 	running sync.WaitGroup
 }
 
@@ -325,6 +327,9 @@ func (w *network) dialOne(ctx context.Context, from, to int, c link.DialConfig) 
 	p := &memPair{net: w, numbers: [2]int{from, to}, stalled: make(chan struct{}), over: make(chan struct{})}
 	p.left = [2]chan struct{}{make(chan struct{}), make(chan struct{})}
 	a, b := net.Pipe()
+	if w.latency > 0 {
+		a, b = slowPipe(w.latency)
+	}
 	ends := [2]*memConn{{Conn: a, pair: p, side: 0}, {Conn: b, pair: p, side: 1}}
 	p.pipes = [2]net.Conn{a, b}
 	w.mu.Lock()
@@ -403,8 +408,9 @@ func (p *memPair) closeUnheard(side int, why error) bool {
 // memConn is one end of it.
 type memConn struct {
 	net.Conn
-	pair *memPair
-	side int
+	pair  *memPair
+	side  int
+	meter meter // of what this side writes
 }
 
 func (c *memConn) other() int                  { return c.pair.numbers[1-c.side] }
@@ -444,8 +450,11 @@ func (c *memConn) Write(p []byte) (int, error) {
 	}
 	c.pair.net.traffic.Add(int64(len(p)))
 	c.pair.net.writes.Add(1)
-	if c.pair.numbers[1] == 0 {
+	if c.pair.numbers[1] == 0 || c.pair.numbers[0] == 0 {
 		c.pair.net.uplinks.Add(int64(len(p)))
+	} else {
+		c.meter.tally = &c.pair.net.tally
+		c.meter.add(p)
 	}
 	n, err := c.Conn.Write(p)
 	return n, c.mend(err)

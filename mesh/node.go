@@ -27,6 +27,7 @@ type Node struct {
 	uplink uplinkState
 	sharer *sharer
 	past   map[identity.DeviceID]memory
+	routes *exchange.Routes // nil without an address book
 }
 
 // New returns a node that [Node.Run] runs, once.
@@ -43,6 +44,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	if cfg.Book != nil {
 		n.lan = newLAN(n)
+		n.routes = exchange.NewRoutes(cfg.Clock)
 		n.sharer = newSharer(n.lan.choice.draw)
 	}
 	n.uplink = uplinkState{state: Connecting, words: connectingWords, since: cfg.Clock.Now()}

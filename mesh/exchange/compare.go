@@ -23,8 +23,11 @@ import (
 // fork; an author that is not admitted) and stay as they are until something
 // changes.
 //
-// In a session that stays open pushes do the work. A side that had news
-// announces itself every now and then, and only then can a round follow.
+// In a session that stays open pushes do the work. The leader announces itself
+// every now and then and wants an answer, and only then can a round follow:
+// Timing.Compare after news, and while there is none, after twice as long each
+// time, up to Timing.Quiet. The other side does so only if it has had news of
+// which the leader has not asked.
 type comparison struct {
 	ours, theirs *wire.Counters // last said and heard
 	of           *records.State // what ours was said of
@@ -37,10 +40,11 @@ type comparison struct {
 	level        level
 	at           [2]identity.Hash // our and their fingerprint when level was reached
 
-	settled bool // the first comparison is over
-	waiting bool // TimerCompare is running
-	due     bool // it has run out
-	poke    bool // and what is held here must be announced
+	settled bool          // the first comparison is over
+	wait    time.Duration // how long TimerCompare runs, or ran last
+	waiting bool          // TimerCompare is running
+	due     bool          // it has run out
+	poke    bool          // and what is held here must be announced
 
 	lingering, lingered bool // TimerLinger is running; it has run out
 	stalling            bool // TimerStall is running
@@ -118,15 +122,37 @@ func (m *Machine) mustAnnounce() bool {
 	case m.cfg.OneShot || !c.settled:
 		return true
 	}
-	m.compareLater()
+	m.compareSoon()
 	return false
 }
 
+// compareSoon has the sides compared a while after news.
+func (m *Machine) compareSoon() {
+	// Those who share compare in turns.
+	wait := m.cfg.Timing.Compare * time.Duration(max(1, len(m.share.among)))
+	if !m.leads() {
+		wait += wait / 4 // the leader may ask before
+	}
+	if c := &m.compare; !c.waiting || c.wait > wait {
+		c.waiting, c.wait = true, wait
+		m.effects = append(m.effects, SetTimer{TimerCompare, wait})
+	}
+}
+
+// compareLater has the leader ask again, after longer and longer waits.
 func (m *Machine) compareLater() {
-	if c := &m.compare; !c.waiting {
-		c.waiting = true
-		// Those who share compare in turns.
-		m.effects = append(m.effects, SetTimer{TimerCompare, m.cfg.Timing.Compare * time.Duration(max(1, len(m.share.among)))})
+	if c := &m.compare; !c.waiting && m.leads() && !m.cfg.OneShot {
+		c.waiting, c.wait = true, min(2*max(c.wait, m.cfg.Timing.Compare), max(m.cfg.Timing.Quiet, c.wait))
+		m.effects = append(m.effects, SetTimer{TimerCompare, c.wait})
+	}
+}
+
+// compareNow is called when the wait is over.
+func (m *Machine) compareNow() {
+	c := &m.compare
+	c.waiting = false
+	if m.leads() || m.tell.news {
+		c.due, c.poke = true, true
 	}
 }
 
@@ -168,12 +194,14 @@ func (m *Machine) judgeCounters() {
 		}
 		clear(m.tell.stuck)
 		m.compareSafe()
+		m.compareLater()
 		m.finish("")
 	case !m.leads():
 		c.settled = c.settled || c.round > 0
 		m.linger() // a vector should come, or news
 	case c.level == inFull || m.cfg.OneShot && c.round >= maxRounds:
 		c.settled = true
+		m.compareLater()
 		m.finish("the two sides differ in what cannot be fetched")
 	case c.round == 0 || m.cfg.OneShot || c.due:
 		c.due = false
@@ -184,7 +212,7 @@ func (m *Machine) judgeCounters() {
 		m.send(wire.NewVector(m.vectorOf(c.sent, c.level == inFull), c.level == inFull)...)
 	default:
 		c.settled = true
-		m.compareLater()
+		m.compareSoon()
 	}
 }
 
@@ -297,7 +325,15 @@ func (m *Machine) hearVectorReply(msg *wire.VectorReply) {
 	}
 }
 
-func (m *Machine) hearHave(msg *wire.Have) { m.toldAll(msg.Rows, false) }
+func (m *Machine) hearHave(msg *wire.Have) {
+	m.toldAll(msg.Rows, false)
+	for i := range msg.Rows {
+		if b := m.peerBranch(msg.Rows[i].Name, msg.Rows[i].Lane); b != nil {
+			b.patient = true
+			m.hears(b)
+		}
+	}
+}
 
 // toldAll takes note of rows of the peer's vector. Where a row in full shows
 // another fingerprint at the same counter, the peer's head is asked for, which

@@ -43,7 +43,8 @@ type Timing struct {
 	Greeting time.Duration // for the other's Hello: 10 s
 	Stranger time.Duration // for the roster of a peer that is not listed: 5 s
 	Stall    time.Duration // for any byte while an answer is due: 30 s
-	Compare  time.Duration // between comparisons of an open session: 30 s
+	Compare  time.Duration // for the comparison after news in an open session: 30 s
+	Quiet    time.Duration // for one more at the longest, without news: 16 minutes
 	Linger   time.Duration // of a one-shot session, for receipts or for news: 3 s
 	Retry    time.Duration // before taking records again after a full disk: 60 s
 }
@@ -57,6 +58,7 @@ func (t *Timing) setDefaults() {
 		{&t.Stranger, 5 * time.Second},
 		{&t.Stall, 30 * time.Second},
 		{&t.Compare, 30 * time.Second},
+		{&t.Quiet, 16 * time.Minute},
 		{&t.Linger, 3 * time.Second},
 		{&t.Retry, time.Minute},
 	} {
@@ -83,6 +85,12 @@ type Config struct {
 	Software  string      // version of the program, for people
 	Window    int         // bytes, at least wire.MinWindow; 0: DefaultWindow
 	Timing    Timing
+
+	// Routes is what this session shares with the others of the replica. Nil: it
+	// does as if there were none. Wake is called, from anywhere, to have the
+	// machine told Woken soon; a Session sets it.
+	Routes *Routes
+	Wake   func()
 
 	// OneShot ends the session when both sides hold the same, or cannot come
 	// closer.

@@ -21,6 +21,10 @@ const (
 	TimerCompare               // time to compare again
 	TimerLinger                // a one-shot session has waited long enough
 	TimerRetry                 // the disk may have room again
+	TimerWord                  // time to give word of commits
+	TimerLateWord              // the same, to who has another source
+	TimerPull                  // what others were to push has not come
+	TimerLinks                 // links have settled
 	timers
 )
 

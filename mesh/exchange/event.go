@@ -35,6 +35,8 @@ type (
 		Plan       Plan                 // AcceptList, Promote
 		Records    int                  // entries read or stored
 	}
+	// Woken says that Routes has news.
+	Woken struct{}
 	// Lost says that nothing will come from the peer any more.
 	Lost struct{ Err error }
 	// Stop asks for an orderly end.
@@ -51,5 +53,6 @@ func (Written) event()  {}
 func (Fired) event()    {}
 func (Changed) event()  {}
 func (Done) event()     {}
+func (Woken) event()    {}
 func (Lost) event()     {}
 func (Stop) event()     {}

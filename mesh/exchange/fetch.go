@@ -28,8 +28,19 @@ type request struct {
 }
 
 // maxRequests is how many requests may be out: enough to keep a slow line
-// busy with small answers.
-const maxRequests = 32
+// busy with small answers. fairRequests is how many where other sessions may
+// want to fetch as well.
+const (
+	maxRequests  = 32
+	fairRequests = 8
+)
+
+func (m *Machine) mostRequests() int {
+	if m.spreads() && m.cfg.Routes.crowded() {
+		return fairRequests
+	}
+	return maxRequests
+}
 
 // maxRetries is how often in a row a branch is asked for in vain.
 const maxRetries = 3
@@ -55,6 +66,7 @@ func (m *Machine) rest(b *branch) {
 		b.staging = staging{}
 		m.fetch.active--
 	}
+	m.unclaim(b)
 	m.consider(b)
 }
 
@@ -65,16 +77,17 @@ func (m *Machine) fetchMore() {
 		m.giveUpQueue()
 		return
 	}
+	most := m.mostRequests()
 	for lane := range m.fetch.queues {
 		queue := m.fetch.queues[lane]
 		var waiting []*branch
-		for len(queue) > 0 && len(m.fetch.requests) < maxRequests {
+		for len(queue) > 0 && len(m.fetch.requests) < most {
 			b := queue[0]
 			queue = queue[1:]
 			switch {
 			case !m.lacks(b):
 				m.rest(b)
-			case m.working(b):
+			case m.working(b), m.waits(b):
 				waiting = append(waiting, b)
 			default:
 				m.want(b)
@@ -162,11 +175,13 @@ func (m *Machine) arrivedDifference(in *inbound, d *wire.Difference) {
 	}
 	b.counter = d.Account.Head.Counter // what it really holds
 	m.brought(d.Account.Head.Log, b.counter)
+	m.came(d.Account.Head.Log, b.counter)
 	held, _ := m.cfg.Local.AuthorOf(d.Account.Head.Log)
 	m.store(in, b.lane, func(id uint64) Effect {
 		return AcceptDifference{id, d, held, in.runs}
 	}, func(done Done) {
 		m.report.RecordsReceived += uint64(done.Records)
+		m.wentWrong(d.Account.Head.Log, done.Err)
 		m.storedDifference(b, &d.Account, done.Err)
 	})
 }

@@ -24,10 +24,19 @@ func (m *Machine) judge() Standing {
 	return m.report.Standing
 }
 
+// offer is what this side can speak here.
+func (m *Machine) offer() wire.Offer {
+	o := wire.OurOffer()
+	if m.cfg.Routes == nil || m.cfg.OneShot {
+		o.Features &^= wire.FeatureSpread
+	}
+	return o
+}
+
 func (m *Machine) sayHello() {
 	l := m.cfg.Local
 	h := &wire.Hello{
-		Offer: wire.OurOffer(), Zone: m.zone, Certificate: m.self, Start: l.StartID(),
+		Offer: m.offer(), Zone: m.zone, Certificate: m.self, Start: l.StartID(),
 		Software: m.cfg.Software, Epoch: l.Roster().Epoch, RosterHash: l.Roster().Hash(),
 		Wall: m.wall, Window: uint32(m.cfg.Window),
 	}
@@ -51,7 +60,7 @@ func (m *Machine) sayHello() {
 
 // hearHello decides whether to go on with the peer.
 func (m *Machine) hearHello(h *wire.Hello) {
-	version, features, versionErr := h.Agree(wire.OurOffer())
+	version, features, versionErr := h.Agree(m.offer())
 	genuine := h.Certificate.Device == m.cfg.Peer && h.Certificate.Zone == h.Zone
 	ours := m.cfg.Local.Roster().Epoch
 	if !m.judge().Admits() {
@@ -114,6 +123,7 @@ func (m *Machine) enter() {
 	}
 	m.key.theirs = m.hello.KeyNumber
 	m.tellKey()
+	m.joinRoutes()
 	m.shareWith(m.share.wanted)
 	if c := m.compare.theirs; c != nil { // heard before
 		m.hearCounters(c)

@@ -616,7 +616,7 @@ func samples(t testing.TB) []wire.Message {
 			&wire.Nothing{Request: 1, Reason: wire.ReasonGone}, wire.NewWant(1, wire.FullName(ref), 0, 0, false),
 			wire.NewWantSegments(1, wire.FullName(ref), 1, []records.Need{{First: 1}}),
 			&wire.Entries{Run: runs[0]}, moreRows(list.Rows, false), &wire.Receipt{Encoded: make([]byte, 100)},
-			&wire.Key{Encoded: w.key(1).Encode()},
+			&wire.Key{Encoded: w.key(1).Encode()}, &wire.Links{Among: []uint64{1, 2}}, &wire.Enough{Log: 1}, &wire.More{Logs: []uint64{1}},
 			wire.NewBye(wire.CodeDone, ""),
 		},
 		wire.NewRoster(r.encoded), wire.NewVector(rows, true), wire.NewVectorReply(rows), wire.NewHave(rows),
@@ -683,8 +683,8 @@ func TestWrongTime(t *testing.T) {
 			}
 		}
 	}
-	if len(types) != 20 {
-		t.Errorf("%d types of message were tried, want all 20", len(types))
+	if len(types) != 23 {
+		t.Errorf("%d types of message were tried, want all 23", len(types))
 	}
 }
 

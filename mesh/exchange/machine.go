@@ -53,6 +53,7 @@ type Machine struct {
 	tell    telling
 	safe    safety
 	share   sharing
+	spread  spreading
 	key     keying
 }
 
@@ -113,6 +114,7 @@ func (m *Machine) Step(e Event) []Effect {
 		m.lost(e.Err)
 	case Shared:
 		m.shareWith(e.Sharing)
+	case Woken: // to look again
 	case Stop:
 		m.bye(e.Code, e.Words)
 	}
@@ -127,6 +129,7 @@ func (m *Machine) Step(e Event) []Effect {
 // next, news last.
 func (m *Machine) proceed() {
 	for _, step := range []func(){
+		m.lookAround,
 		m.fetchMore,  // ask for what the peer has, lane by lane
 		m.acceptMore, // hand to the replica what has come
 		m.serveMore,  // read and send what the peer asked for
@@ -230,6 +233,12 @@ func (m *Machine) receiveOpen(msg wire.Message) bool {
 		m.hearShare(msg)
 	case *wire.Key:
 		m.hearKey(msg)
+	case *wire.Links:
+		m.hearLinks(msg)
+	case *wire.Enough:
+		m.hearEnough(msg)
+	case *wire.More:
+		m.hearMore(msg)
 	default:
 		return false
 	}
@@ -255,12 +264,23 @@ func (m *Machine) fired(t Timer) {
 			m.blame(wire.CodeTimeout, "no answer in time")
 		}
 	case TimerCompare:
-		m.compare.due, m.compare.poke, m.compare.waiting = true, true, false
+		m.compareNow()
 	case TimerLinger:
 		m.compare.lingered = true
 	case TimerRetry:
 		m.fetchAgain()
 		m.storeKey()
+	case TimerWord:
+		m.tellWords(soon)
+	case TimerLateWord:
+		m.tellWords(late)
+	case TimerPull:
+		m.pull()
+	case TimerLinks:
+		m.spread.timed = false
+		if m.phase == open {
+			m.sendLinks()
+		}
 	}
 }
 
@@ -318,6 +338,7 @@ func (m *Machine) blame(code wire.Code, words string) {
 
 func (m *Machine) end(code wire.Code, words string, remote bool) {
 	m.phase = closed
+	m.leaveRoutes()
 	m.report.Over, m.report.Code, m.report.Words, m.report.Remote = true, code, words, remote
 	m.effects = append(m.effects, Close{Code: code, Words: words, Remote: remote})
 }
@@ -386,12 +407,12 @@ func (m *Machine) setTimer(t Timer) {
 	switch t {
 	case TimerStall:
 		after = m.cfg.Timing.Stall
-	case TimerCompare:
-		after = m.cfg.Timing.Compare
 	case TimerLinger:
 		after = m.cfg.Timing.Linger
 	case TimerRetry:
 		after = m.cfg.Timing.Retry
+	case TimerWord, TimerLateWord, TimerPull, TimerLinks:
+		after = m.spreadWait(t)
 	}
 	m.effects = append(m.effects, SetTimer{t, after})
 }

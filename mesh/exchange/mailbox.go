@@ -19,6 +19,7 @@ type mailbox struct {
 	latest  map[identity.LogID]*Changed // commits whose entries were dropped
 	written int
 	heard   bool
+	woken   bool
 }
 
 // maxQueued is how many commits wait for a session with their entries. Behind
@@ -37,6 +38,8 @@ func (b *mailbox) put(e Event) {
 		b.written += e.Cost
 	case Heard:
 		b.heard = true
+	case Woken:
+		b.woken = true
 	case Changed:
 		b.putChange(e)
 	default:
@@ -73,13 +76,16 @@ func (b *mailbox) take() []Event {
 	if b.heard {
 		events = append(events, Heard{})
 	}
+	if b.woken {
+		events = append(events, Woken{})
+	}
 	if b.written > 0 {
 		events = append(events, Written{Cost: b.written})
 	}
 	for _, c := range b.latest {
 		events = append(events, *c)
 	}
-	b.events, b.commits, b.written, b.heard = nil, 0, 0, false
+	b.events, b.commits, b.written, b.heard, b.woken = nil, 0, 0, false, false
 	clear(b.latest)
 	return events
 }

@@ -38,6 +38,8 @@ type branch struct {
 	suspect   bool           // at the same counter as here, but not the same
 	blocked   bool           // nothing more is taken until there is another roster
 	forgotten bool           // is not kept track of any more
+	patient   bool           // another peer may be about to push it
+	claimed   bool           // no other session is to work on it
 	parked    bool           // nothing more is asked for until there is news of it
 	list      bool           // the list is wanted: a difference did not do
 	restart   bool           // all starts are wanted
@@ -64,7 +66,7 @@ const (
 func (m *Machine) told(row *wire.VectorRow) *branch {
 	b := m.peerBranch(row.Name, row.Lane)
 	if b != nil {
-		b.counter, b.staged, b.parked, b.retries = row.Counter, row.Staged, false, 0
+		b.counter, b.staged, b.parked, b.retries, b.patient = row.Counter, row.Staged, false, 0, false
 		if b.ref != (records.BranchRef{}) {
 			m.brought(b.ref.Log, b.counter)
 		}

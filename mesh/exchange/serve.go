@@ -42,6 +42,7 @@ const (
 // hearWant puts a request in its lane.
 func (m *Machine) hearWant(msg *wire.Want) {
 	m.ask(msg.Name, func(ref records.BranchRef, lane identity.Lane) {
+		m.wanted(ref.Log)
 		s := &slot{request: msg.Request, log: ref.Log}
 		starts := int(msg.Starts)
 		read := func(id uint64) Effect { return ReadDifference{id, ref, msg.Base, starts} }

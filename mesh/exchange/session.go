@@ -103,11 +103,13 @@ func NewSession(cfg SessionConfig) (*Session, error) {
 		cfg.Alarm = func(Alarm) {}
 	}
 	cfg.Config.Local = cfg.Replica
+	mail := newMailbox()
+	cfg.Config.Wake = func() { mail.put(Woken{}) }
 	s := &Session{
 		cfg:     cfg,
 		machine: New(cfg.Config),
 		worker:  worker{replica: cfg.Replica, codec: cfg.Codec, limits: cfg.Limits},
-		mail:    newMailbox(),
+		mail:    mail,
 		out:     newOutbox(),
 	}
 	if cfg.Hello != nil { // it came over this stream, before

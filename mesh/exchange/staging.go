@@ -231,6 +231,9 @@ func (m *Machine) arrivedSegment(in *inbound, msg *wire.Segment) {
 	s := &b.staging
 	s.out--
 	s.storing++
+	if b.claimed {
+		m.cfg.Routes.touch(m.spread.way, prefixOf(b.name.Log))
+	}
 	ref, head := s.ref, s.head
 	m.store(in, b.lane, func(id uint64) Effect {
 		return AcceptSegment{id, ref, head, need, in.runs}

@@ -39,6 +39,9 @@ func (m *Machine) tellCommit(c *records.Commit) {
 	if m.holds(c.Ref, c.Head.Counter) || m.spared(c.Ref.Log) || m.judge() != Member {
 		return
 	}
+	if !m.pushes(c) {
+		return
+	}
 	d := c.Difference
 	if d != nil && m.tell.position[c.Ref.Log] == d.Base && m.tell.unwritten < maxPushBytes && len(d.Starts) <= wire.MaxStarts {
 		runs := m.cfg.Codec.Pack(d.Entries)
@@ -63,10 +66,13 @@ func (m *Machine) tellMore() {
 	}
 	rows := slices.Collect(maps.Values(t.dirty))
 	clear(t.dirty)
-	if len(rows) > 0 {
-		sortRows(rows)
-		m.send(wire.NewHave(rows)...)
+	for i := range rows {
+		if m.state != nil && len(namesakes(m.state, rows[i].Log)) > 0 { // what is not looked up may have a namesake
+			rows[i].Name = nameOf(m.state, rows[i].BranchRef)
+		}
 	}
+	sortRows(rows)
+	m.send(wire.NewHave(rows)...)
 }
 
 // arrivedPush stores a push that continues what is held here, and otherwise
@@ -78,6 +84,13 @@ func (m *Machine) arrivedPush(in *inbound, p *wire.Push) {
 	counter, _ := m.cfg.Local.Frontier(ref)
 	if b == nil || counter >= a.Head.Counter {
 		m.credit.giveBack(in.size) // known already, by another way
+		m.hasEnough(ref.Log)
+		return
+	}
+	if m.storedElsewhere(ref.Log, a.Head.Counter) {
+		m.credit.giveBack(in.size)
+		m.hasEnough(ref.Log)
+		m.consider(b) // if that comes to nothing
 		return
 	}
 	switch last := len(b.pushes) - 1; {
@@ -92,6 +105,9 @@ func (m *Machine) arrivedPush(in *inbound, p *wire.Push) {
 		}
 		b.stage = storing
 		b.pushes = append(b.pushes, in)
+		if m.spread.way != nil && m.cfg.Routes.take(m.spread.way, prefixOf(ref.Log)) {
+			b.claimed = true
+		}
 		m.storePush(b)
 		return
 	}
@@ -143,10 +159,12 @@ func (m *Machine) storePush(b *branch) {
 	in := b.pushes[0]
 	p := in.first.(*wire.Push)
 	held, _ := m.cfg.Local.AuthorOf(p.Account.Head.Log)
+	m.came(p.Account.Head.Log, p.Account.Head.Counter)
 	m.store(in, b.lane, func(id uint64) Effect {
 		return AcceptDifference{id, p, held, in.runs}
 	}, func(d Done) {
 		m.report.RecordsReceived += uint64(d.Records)
+		m.wentWrong(p.Account.Head.Log, d.Err)
 		b.pushes = b.pushes[1:]
 		if judgeError(d.Err) == fine && len(b.pushes) > 0 && m.stands(p.Account.Ref()) == b.pushes[0].first.(*wire.Push).Previous {
 			m.storePush(b)

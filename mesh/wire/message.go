@@ -39,6 +39,9 @@ const (
 	TypeKey
 	TypeSafe
 	TypeShare
+	TypeLinks
+	TypeEnough
+	TypeMore
 
 	firstOptional Type = 128
 )
@@ -109,6 +112,12 @@ func describe(t Type) (description, bool) {
 		return description{maxReceiptPayload, func() Message { return new(Receipt) }}, true
 	case TypeShare:
 		return description{8*(MaxSharers+MaxAlso) + 16, func() Message { return new(Share) }}, true
+	case TypeLinks:
+		return description{8*MaxLinks + 8, func() Message { return new(Links) }}, true
+	case TypeEnough:
+		return description{16, func() Message { return new(Enough) }}, true
+	case TypeMore:
+		return description{8*MaxMore + 8, func() Message { return new(More) }}, true
 	case TypeSafe:
 		return description{MaxPayloadBytes, func() Message { return new(Safe) }}, true
 	case TypeKey:

@@ -22,10 +22,14 @@ const (
 	// FeatureAbsent: a VectorReply names, with counter 0, also what the side
 	// that answers holds nothing of. So the other knows how much it lacks.
 	FeatureAbsent Features = 1 << iota
+	// FeatureSpread: the sides tell each other their links, give word of commits
+	// instead of pushing them to who may have them, and say when they have
+	// enough. See package exchange.
+	FeatureSpread
 )
 
 // SupportedFeatures is what this release can do.
-const SupportedFeatures = FeatureAbsent
+const SupportedFeatures = FeatureAbsent | FeatureSpread
 
 // Has reports whether all of some features are in f.
 func (f Features) Has(some Features) bool { return f&some == some }

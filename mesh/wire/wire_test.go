@@ -99,6 +99,9 @@ func samples(t testing.TB) map[string][]wire.Message {
 		"want-roster":   {&wire.WantRoster{}},
 		"counters":      {&wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 7}, Fingerprint: identity.Hash{7}, Round: 2, Reply: true, Staged: true}},
 		"share":         {&wire.Share{Among: []uint64{3, 1 << 60}, Also: []uint64{7}}},
+		"links":         {&wire.Links{Among: []uint64{3, 1 << 60}}},
+		"enough":        {&wire.Enough{Log: 1 << 60}},
+		"more":          {&wire.More{Logs: []uint64{3, 1 << 60}}},
 		"safe":          wire.NewSafe(vector[:1]),
 		"counters-safe": {&wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 7}, Fingerprint: identity.Hash{7}, Safe: 1 << 60}},
 		"vector":        wire.NewVector(vector, true),
@@ -157,7 +160,7 @@ func TestGoldenBytes(t *testing.T) {
 			t.Errorf("%s is\n%s, in %s stands\n%s", name, got, file, want)
 		}
 	}
-	for typ := wire.TypeHello; typ <= wire.TypeSafe; typ++ {
+	for typ := wire.TypeHello; typ <= wire.TypeMore; typ++ {
 		if !types[typ] {
 			t.Errorf("no golden bytes of type %d", typ)
 		}
