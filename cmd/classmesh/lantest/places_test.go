@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/classmesh/classmesh/discovery/lantest"
@@ -100,10 +101,10 @@ func TestOtherAddress(t *testing.T) {
 	s.Address(1, "10.77.0.101/24")
 	one.work(1)
 	t.Logf("after a new lease all agree after %v", s.agree(s.rooms...))
-	t.Logf("and are connected %v later", s.await(patience, "the others know the new address", func() bool {
+	t.Logf("and are connected %v later", s.await(patience, "nobody calls at the former address", func() bool {
 		for _, r := range s.rooms[1:] {
 			if !slices.ContainsFunc(r.status().Peers, func(p peer) bool {
-				return p.Name == one.name && p.State == "connected" && strings.HasPrefix(p.Address, "10.77.0.101:")
+				return p.Name == one.name && p.State == "connected" && !strings.HasPrefix(p.Address, "10.77.0.1:")
 			}) {
 				return false
 			}
@@ -193,5 +194,59 @@ func TestForgottenDeviceReturns(t *testing.T) {
 	s.Plug(4, true)
 	lost.start()
 	t.Logf("all connected after %v", s.mesh(s.rooms...))
+	s.finish()
+}
+
+// The lid of a laptop is closed for a while. Nobody is told, neither it nor the
+// others; when it wakes it catches up.
+func TestAsleep(t *testing.T) {
+	s := newSchool(t, 3)
+	s.startAll()
+	s.mesh(s.rooms...)
+	sleeper, others := s.rooms[0], s.rooms[1:]
+	sleeper.work(1)
+	s.agree(s.rooms...)
+	sleeper.p.cmd.Process.Signal(syscall.SIGSTOP)
+	s.all(others, patience, "the sleeper is missed", func(r *room) bool { return r.status().linked() == 1 })
+	for _, r := range others {
+		r.work(1)
+	}
+	sleeper.p.cmd.Process.Signal(syscall.SIGCONT)
+	t.Logf("awake again, all agree after %v", s.agree(s.rooms...))
+	s.mesh(s.rooms...)
+	s.finish()
+}
+
+// Work is carried from network to network by devices that are never on at the
+// same time with its author, and word that it is safe is carried back.
+func TestCarried(t *testing.T) {
+	s := newSchool(t, 3)
+	author, carrier, last := s.rooms[0], s.rooms[1], s.rooms[2]
+	author.start()
+	carrier.start()
+	s.mesh(author, carrier)
+	author.work(3)
+	s.agree(author, carrier)
+	author.kill()
+
+	last.start()
+	s.mesh(carrier, last)
+	s.agree(carrier, last)
+	carrier.stop()
+	s.Uplink(last.number, true)
+	s.await(patience, "it is at the centre", func() bool { return last.status().Uplink.NotYetSafe == 0 })
+	s.Uplink(last.number, false)
+
+	carrier.start()
+	s.mesh(carrier, last)
+	s.await(patience, "the carrier knows", func() bool { return carrier.status().Uplink.NotYetSafe == 0 })
+	last.stop()
+	if author.status().Uplink.NotYetSafe == 0 {
+		t.Error("the author knows that its work is safe before it has met anybody")
+	}
+	author.start()
+	s.mesh(author, carrier)
+	s.await(patience, "the author knows", func() bool { return author.status().Uplink.NotYetSafe == 0 })
+	last.start()
 	s.finish()
 }
