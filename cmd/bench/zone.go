@@ -16,6 +16,7 @@ import (
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/boltstore"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 	"github.com/classmesh/classmesh/records/roster"
 )
 
@@ -226,6 +227,10 @@ func (z *zone) each(ctx context.Context, fn func(*records.Entry) error) error {
 		return err
 	}
 	defer closeStore()
+	codec, err := packing.Shared()
+	if err != nil {
+		return err
+	}
 	for _, s := range r.Logs() {
 		l, err := r.SegmentList(ctx, s.BranchRef, 0, 0)
 		if err != nil {
@@ -236,6 +241,11 @@ func (z *zone) each(ctx context.Context, fn func(*records.Entry) error) error {
 			if err != nil {
 				return err
 			}
+			if data.Entries == nil {
+				if data.Entries, err = codec.Unpack(runsOf(data.Packed)); err != nil {
+					return err
+				}
+			}
 			for i := range data.Entries {
 				if err := fn(&data.Entries[i]); err != nil {
 					return err
@@ -244,4 +254,11 @@ func (z *zone) each(ctx context.Context, fn func(*records.Entry) error) error {
 		}
 	}
 	return nil
+}
+
+func runsOf(packed []records.PackedRun) (runs []records.Run) {
+	for _, p := range packed {
+		runs = append(runs, p.Run)
+	}
+	return runs
 }
