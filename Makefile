@@ -23,8 +23,10 @@ test: vet
 
 # The program on small networks with faults: cut, lossy, thin, filtered. It needs
 # root, ip, tc and nft, and says so if they are not there; make test runs it too.
+# TESTS=Partition chooses some; CLASSMESH_LAN_LONG=1 makes partitions longer.
+TESTS ?= .
 test-lan:
-	@$(GO) run .ci/report/main.go -count=1 ./cmd/classmesh/lantest
+	@$(GO) run .ci/report/main.go -count=1 -run '$(TESTS)' ./cmd/classmesh/lantest
 
 vet:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt these files"; exit 1; }

@@ -65,7 +65,7 @@ func TestKilledDuringSync(t *testing.T) {
 	victims := s.rooms[4:]
 	generated := make(chan string, 1)
 	go func() {
-		out, err := s.try("generate", "--data", s.rooms[0].data, "--learners", "120", "--days", "60", "--batch", "64")
+		out, err := s.try("generate", "--data", s.rooms[0].data, "--learners", "60", "--days", "40", "--batch", "64")
 		generated <- fmt.Sprint(out, err)
 	}()
 	for round := range 3 {
