@@ -56,7 +56,10 @@ type Coordinator struct {
 	prepared chan struct{} // closed when Run has put the storage in order
 	stopped  chan struct{} // closed when no new call is let in
 
-	mu       sync.Mutex // guards what follows
+	tally tally
+
+	mu sync.Mutex // guards what follows
+
 	running  bool
 	stopping bool
 	serving  map[*serving]struct{}
@@ -89,6 +92,7 @@ func New(cfg Config) (*Coordinator, error) {
 		serving:  map[*serving]struct{}{},
 	}
 	c.zones.init(c)
+	c.tally.init()
 	c.jobs.init()
 	return c, nil
 }

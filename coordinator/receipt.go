@@ -128,6 +128,7 @@ func (z *zone) issue(ctx context.Context) error {
 			}
 			return fmt.Errorf("give receipts: %w", err)
 		}
+		z.c.tally.signed(len(batch))
 		for _, item := range batch {
 			delete(items, item)
 		}

@@ -163,12 +163,14 @@ func (z *zone) converse(ctx context.Context, s *serving, reader *wire.Reader, he
 		z.meet(ctx, hello.Certificate)
 		z.open(ctx, &record)
 	}
+	c.tally.began(session)
 	err = session.Run(ctx)
 	report := session.Report()
 	if !known && report.Standing.Admits() {
 		z.open(ctx, &record) // it brought the roster that lists it
 	}
 	z.closeRecord(ctx, &record, report, context.Cause(ctx))
+	c.tally.ended(session, record.Outcome)
 	logger.Info("session ended", "outcome", record.Outcome, "records_sent", report.RecordsSent, "records_received", report.RecordsReceived, "error", err)
 }
 

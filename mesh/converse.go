@@ -57,6 +57,8 @@ func (n *Node) converse(ctx context.Context, conn Conn, at discovery.Address, on
 		return exchange.Report{}, err
 	}
 	defer n.links.remove(l)
+	n.beginCounting(l)
+	defer n.endCounting(l)
 	if began != nil {
 		began(l)
 	}

@@ -28,6 +28,9 @@ type Node struct {
 	sharer *sharer
 	past   map[identity.DeviceID]memory
 	routes *exchange.Routes // nil without an address book
+
+	moved   Traffic                // by sessions that have ended
+	counted map[*peerLink]struct{} // sessions that go on
 }
 
 // New returns a node that [Node.Run] runs, once.
@@ -40,7 +43,9 @@ func New(cfg Config) (*Node, error) {
 		links:  newLinks(cfg.Identity.Public().ID(), cfg.MaxPeers),
 		alarms: newAlarmLog(cfg.Clock),
 		pokes:  make(chan struct{}, 1),
-		past:   map[identity.DeviceID]memory{},
+
+		counted: map[*peerLink]struct{}{},
+		past:    map[identity.DeviceID]memory{},
 	}
 	if cfg.Book != nil {
 		n.lan = newLAN(n)

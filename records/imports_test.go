@@ -62,6 +62,7 @@ var fences = map[string][]string{
 	"github.com/klauspost":       {"records/packing", "cmd/bench"},
 	"golang.org/x/crypto":        {"records/classroom"},
 	"github.com/spf13/cobra":     {"cmd/classmesh"},
+	"github.com/prometheus":      {"cmd/classmesh"},
 	"golang.org/x/sys":           {"cmd/classmesh/lantest"},
 
 	"github.com/grandcat/zeroconf":    {"discovery/mdns"},

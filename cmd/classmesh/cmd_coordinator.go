@@ -32,7 +32,8 @@ func newCoordinatorCommand(p *program) *cobra.Command {
 }
 
 func newCoordinatorServeCommand(p *program) *cobra.Command {
-	var dir, listen string
+	var dir string
+	var o coordinateOptions
 	c := &cobra.Command{
 		Use:   "serve --data DIR --listen ADDR",
 		Short: "Run the coordinator until it is interrupted",
@@ -41,13 +42,14 @@ reachable by devices. A new or empty data folder becomes that of a new
 coordinator, with a new key: keep a copy of its identity.key in a safe place.`,
 		Args: arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return serveCoordinator(c.Context(), p, dir, listen, func(url string) {
+			return serveCoordinator(c.Context(), p, dir, o, func(url string) {
 				fmt.Fprintf(p.out, "coordinator at %s\n", url)
 			})
 		},
 	}
 	dataFlag(c, &dir)
-	c.Flags().StringVar(&listen, "listen", ":8440", "host:port for devices; without a host, all of this machine's addresses")
+	c.Flags().StringVar(&o.listen, "listen", ":8440", "host:port for devices; without a host, all of this machine's addresses")
+	metricsFlag(c, &o.metrics)
 	return c
 }
 

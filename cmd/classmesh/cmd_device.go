@@ -68,6 +68,7 @@ not let them, --peer names one device, and that is enough for all to connect.`,
 	c.Flags().StringVar(&o.lan.address, "lan", defaultLAN, "host:port for other devices of the network, over UDP and TCP; "+noLAN+": exchange with the coordinator alone")
 	c.Flags().StringArrayVar(&o.lan.peers, "peer", nil, "host:port of another device, if they do not find each other; may be repeated")
 	c.Flags().StringVar(&o.web, "web", ":8080", "host:port for the pages; without a host, all of this machine's addresses")
+	metricsFlag(c, &o.metrics)
 	return c
 }
 

@@ -17,38 +17,56 @@ import (
 
 // serveCoordinator runs a coordinator until ctx is done. It calls ready with
 // its address when it answers.
-func serveCoordinator(ctx context.Context, p *program, dir, address string, ready func(url string)) (err error) {
+func serveCoordinator(ctx context.Context, p *program, dir string, o coordinateOptions, ready func(url string)) (err error) {
 	data, err := openCoordinator(ctx, p, dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, data.Close()) }()
-	return data.serve(ctx, address, ready)
+	return data.serve(ctx, o, ready)
 }
 
-func (d *coordinatorData) serve(ctx context.Context, address string, ready func(url string)) error {
+// coordinateOptions say where a coordinator is to be found.
+type coordinateOptions struct {
+	listen  string // host:port for devices
+	metrics string // host:port of the metrics; empty: none
+}
+
+func (d *coordinatorData) serve(ctx context.Context, o coordinateOptions, ready func(url string)) error {
 	log := d.log.With("coordinator", d.key.Public().ID().Short())
+	times := newCommitTimes()
 	c, err := coordinator.New(coordinator.Config{
-		Storage: d.storage, Key: d.key, Now: d.now, Random: d.random, Logger: log, Software: software(),
+		Storage: &timedStorage{d.storage, times}, Key: d.key, Now: d.now, Random: d.random, Logger: log, Software: software(),
 	})
 	if err != nil {
 		return fmt.Errorf("serve coordinator: %w", err)
 	}
 	listener, err := link.Listen(link.Config{
-		Key: d.key, Address: address, Protocols: []string{link.ProtocolExchange, link.ProtocolControl},
+		Key: d.key, Address: o.listen, Protocols: []string{link.ProtocolExchange, link.ProtocolControl},
 		HTTP: api.NewPublicHandler(c), Timing: link.TimingInternet(), Log: log,
 	})
 	if err != nil {
 		return fmt.Errorf("serve coordinator: %w: name another address with --listen", err)
 	}
 	defer listener.Close()
+	measured, err := listenMetrics(o.metrics)
+	if err != nil {
+		return err
+	}
+	if measured != nil {
+		defer measured.Close()
+	}
 	socket, err := listenLocal(d.folder)
 	if err != nil {
 		return err
 	}
 	defer socket.Close()
+	metrics := d.metrics(c, times)
+	local := http.NewServeMux()
+	local.Handle("/", api.NewAdminHandler(c, log))
+	local.Handle("GET "+pathMetrics, metrics)
 	admin := &http.Server{
-		Handler: api.NewAdminHandler(c, log), ReadHeaderTimeout: headerTimeout,
+		Handler: local, ReadHeaderTimeout: headerTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	control := api.NewServer(c, log)
@@ -67,6 +85,7 @@ func (d *coordinatorData) serve(ctx context.Context, address string, ready func(
 		group.Go(func() error { return files.Upkeep(groupCtx) })
 	}
 	group.Go(func() error { return serveHTTP(groupCtx, admin, socket) })
+	group.Go(func() error { return serveMetrics(groupCtx, measured, metrics, log) })
 	group.Go(func() error {
 		for {
 			conn, err := listener.Accept(groupCtx)

@@ -110,7 +110,7 @@ func runDemo(ctx context.Context, p *program, dir string, n int, typed io.Reader
 	group, groupCtx := errgroup.WithContext(outer)
 	up := make(chan string, 1)
 	group.Go(func() error {
-		return d.coordinator.serve(groupCtx, usableAddress(d.settings.Coordinator), func(url string) { up <- url })
+		return d.coordinator.serve(groupCtx, coordinateOptions{listen: usableAddress(d.settings.Coordinator)}, func(url string) { up <- url })
 	})
 	group.Go(func() error {
 		defer cancel()

@@ -59,6 +59,7 @@ type device struct {
 	clock    *settableClock
 	node     *mesh.Node // nil unless the device serves
 	lan      *lan       // while it serves, if it takes part in one
+	commits  *commitTimes
 	// dial makes connections; nil: as mesh does.
 	dial func(context.Context, link.DialConfig) (mesh.Conn, error)
 }
@@ -100,7 +101,7 @@ func replicaConfig(p *program, store records.Store, key identity.DeviceKey, now 
 
 // openDevice opens a device's data for this process alone.
 func openDevice(ctx context.Context, p *program, dir string) (_ *device, err error) {
-	d := &device{program: p, clock: &settableClock{real: p.now}}
+	d := &device{program: p, clock: &settableClock{real: p.now}, commits: newCommitTimes()}
 	if d.folder, err = openFolder(ctx, dir, deviceFolder, &d.settings); err != nil {
 		return nil, err
 	}
@@ -119,7 +120,7 @@ func openDevice(ctx context.Context, p *program, dir string) (_ *device, err err
 	if err != nil {
 		return nil, err
 	}
-	if d.replica, err = records.Open(ctx, replicaConfig(p, d.store, d.key, d.clock.now)); err != nil {
+	if d.replica, err = records.Open(ctx, replicaConfig(p, &timedStore{d.store, d.commits}, d.key, d.clock.now)); err != nil {
 		return nil, err
 	}
 	d.gate, err = classroom.NewGate(p.random, max(1, runtime.NumCPU()/2))

@@ -15,6 +15,7 @@
 //	operations, inspect  what commands do with data, whether it is in use or not
 //	status, sync, check, generate
 //	                     each of these operations on a device
+//	metrics*, disk_*     what operators measure
 //	socket, control      the same through the socket of the process that runs
 //	lan, neighbours      how a device finds others; whom others are linked to
 //	demo, demo_*         a coordinator and devices in one process, and what cuts

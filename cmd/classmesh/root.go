@@ -97,6 +97,10 @@ func requireFlags(c *cobra.Command, names ...string) {
 	}
 }
 
+func metricsFlag(c *cobra.Command, address *string) {
+	c.Flags().StringVar(address, "metrics", "", "host:port for metrics (Prometheus), such as 127.0.0.1:9770; empty: only at the local socket")
+}
+
 func jsonFlag(c *cobra.Command, asJSON *bool) {
 	c.Flags().BoolVar(asJSON, "json", false, "print JSON for scripts")
 }

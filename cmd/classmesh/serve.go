@@ -24,8 +24,9 @@ type serving struct {
 
 // serveOptions say where a device is to be found.
 type serveOptions struct {
-	web string // host:port of the pages
-	lan lanOptions
+	web     string // host:port of the pages
+	metrics string // host:port of the metrics; empty: none
+	lan     lanOptions
 }
 
 // serveDevice runs a device until ctx is done. It calls ready when pages and
@@ -65,6 +66,13 @@ func (d *device) serve(ctx context.Context, o serveOptions, ready func(serving))
 		return fmt.Errorf("serve pages at %s: %w: name another address with --web", o.web, err)
 	}
 	defer listener.Close()
+	measured, err := listenMetrics(o.metrics)
+	if err != nil {
+		return err
+	}
+	if measured != nil {
+		defer measured.Close()
+	}
 	socket, err := listenLocal(d.folder)
 	if err != nil {
 		return err
@@ -93,7 +101,12 @@ func (d *device) serve(ctx context.Context, o serveOptions, ready func(serving))
 		defer stopExchange()
 		servers, serversCtx := errgroup.WithContext(groupCtx)
 		servers.Go(func() error { return serveHTTP(serversCtx, d.server(pages), listener) })
-		servers.Go(func() error { return serveHTTP(serversCtx, d.server(controlHandler(d)), socket) })
+		metrics := d.metrics()
+		servers.Go(func() error { return serveMetrics(serversCtx, measured, metrics, d.logger()) })
+		local := http.NewServeMux()
+		local.Handle("/", controlHandler(d))
+		local.Handle("GET "+pathMetrics, metrics)
+		servers.Go(func() error { return serveHTTP(serversCtx, d.server(local), socket) })
 		return servers.Wait()
 	})
 	group.Go(func() error { return d.store.Upkeep(groupCtx) })

@@ -68,7 +68,7 @@ func TestSyncWithAFullCoordinator(t *testing.T) {
 	}
 	var url string
 	run(func(ctx context.Context, ready func()) error {
-		return data.serve(ctx, anyPort, func(u string) { url = u; ready() })
+		return data.serve(ctx, coordinateOptions{listen: anyPort}, func(u string) { url = u; ready() })
 	})
 	admin, err := adminOf(data.folder.dir)
 	if err != nil {

@@ -180,7 +180,7 @@ func (m *Machine) arrivedDifference(in *inbound, d *wire.Difference) {
 	m.store(in, b.lane, func(id uint64) Effect {
 		return AcceptDifference{id, d, held, in.runs}
 	}, func(done Done) {
-		m.report.RecordsReceived += uint64(done.Records)
+		m.report.received(b.lane, done.Records)
 		m.wentWrong(d.Account.Head.Log, done.Err)
 		m.storedDifference(b, &d.Account, done.Err)
 	})

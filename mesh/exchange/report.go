@@ -23,6 +23,8 @@ type Report struct {
 
 	RecordsSent     uint64 // entries answered with or pushed
 	RecordsReceived uint64 // entries of others that came to be on disk
+	SentIn          ByLane // RecordsSent, lane by lane
+	ReceivedIn      ByLane // RecordsReceived, lane by lane
 	BytesSent       uint64 // of frames; counted by Session
 	BytesReceived   uint64 // of frames; counted by Session
 
@@ -41,6 +43,21 @@ type Report struct {
 	Code   wire.Code
 	Words  string
 	Remote bool
+}
+
+// ByLane counts records in the order of identity.Lanes.
+type ByLane [maxLanes]uint64
+
+// sent counts records that were sent in a lane.
+func (r *Report) sent(lane int, n int) {
+	r.RecordsSent += uint64(n)
+	r.SentIn[lane] += uint64(n)
+}
+
+// received counts records of others that came to be on disk.
+func (r *Report) received(lane identity.Lane, n int) {
+	r.RecordsReceived += uint64(n)
+	r.ReceivedIn[laneIndex(lane)] += uint64(n)
 }
 
 // AlarmKind says what an alarm is about.

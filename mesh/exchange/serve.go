@@ -176,7 +176,7 @@ func (m *Machine) serveMore() {
 			v.pending--
 			v.bytes -= s.credit
 			if !dropped {
-				m.answer(s)
+				m.answer(lane, s)
 			}
 		}
 	}
@@ -193,9 +193,9 @@ func (m *Machine) serveMore() {
 }
 
 // answer sends what a slot holds.
-func (m *Machine) answer(s *slot) {
+func (m *Machine) answer(lane int, s *slot) {
 	m.credit.available -= s.credit
-	m.report.RecordsSent += uint64(s.records)
+	m.report.sent(lane, s.records)
 	if s.counter > 0 {
 		m.brought(s.log, s.counter)
 	}

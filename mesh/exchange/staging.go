@@ -239,7 +239,7 @@ func (m *Machine) arrivedSegment(in *inbound, msg *wire.Segment) {
 		return AcceptSegment{id, ref, head, need, in.runs}
 	}, func(done Done) {
 		s.storing--
-		m.report.RecordsReceived += uint64(done.Records)
+		m.report.received(b.lane, done.Records)
 		m.storedSegment(b, need, done.Err)
 	})
 }

@@ -50,7 +50,7 @@ func (m *Machine) tellCommit(c *records.Commit) {
 			m.brought(c.Ref.Log, c.Head.Counter)
 			delete(m.tell.dirty, c.Ref.Log)
 			m.report.PushesSent++
-			m.report.RecordsSent += uint64(len(d.Entries))
+			m.report.sent(laneIndex(c.Lane), len(d.Entries))
 			m.send(wire.NewPush(c, runs)...)
 			return
 		}
@@ -163,7 +163,7 @@ func (m *Machine) storePush(b *branch) {
 	m.store(in, b.lane, func(id uint64) Effect {
 		return AcceptDifference{id, p, held, in.runs}
 	}, func(d Done) {
-		m.report.RecordsReceived += uint64(d.Records)
+		m.report.received(b.lane, d.Records)
 		m.wentWrong(p.Account.Head.Log, d.Err)
 		b.pushes = b.pushes[1:]
 		if judgeError(d.Err) == fine && len(b.pushes) > 0 && m.stands(p.Account.Ref()) == b.pushes[0].first.(*wire.Push).Previous {
