@@ -34,9 +34,10 @@ vet:
 
 # How fast records move, what that costs, and what the machine allows. ROW: one
 # row, or what several begin with; BENCH_N: zones of that many records only;
-# BENCH_RUNS times; BENCH_DIR: where zones are kept for the next time.
+# BENCH_RUNS times; BENCH_DIR: where zones are kept for the next time;
+# BENCH_FLAGS: more flags. See docs/performance.md.
 BENCH_N ?= 0
 BENCH_RUNS ?= 5
 
 bench:
-	@$(GO) run ./cmd/bench -n $(BENCH_N) -runs $(BENCH_RUNS) -row "$(ROW)" -dir "$(BENCH_DIR)"
+	@$(GO) run ./cmd/bench -n $(BENCH_N) -runs $(BENCH_RUNS) -row "$(ROW)" -dir "$(BENCH_DIR)" $(BENCH_FLAGS)
