@@ -175,7 +175,7 @@ func (r *Replica) submit(ctx context.Context, op *operation) error {
 // batch is one transaction in the making.
 type batch struct {
 	r  *Replica
-	tx WriteTx
+	tx *notingTx
 
 	fatal       error
 	branches    map[Slot]*branch // changed or new
@@ -206,7 +206,7 @@ func (r *Replica) commit(ops []*operation) {
 	// A transaction that has begun is finished whoever has lost patience, so
 	// that nobody is told "cancelled" of something that was written.
 	err := r.store.Update(context.Background(), func(tx WriteTx) error {
-		b.tx = tx
+		b.tx = &notingTx{WriteTx: tx}
 		for i, op := range ops {
 			answers[i] = b.try(op)
 			done = i + 1
@@ -300,6 +300,7 @@ func (r *Replica) publish(b *batch) {
 	if len(b.branches) > 0 || b.roster != nil {
 		r.state = nil
 	}
+	r.revisions.raise(b.tx, b.roster != nil)
 }
 
 // branch returns a branch as this batch sees it, or nil.

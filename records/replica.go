@@ -88,8 +88,9 @@ type Replica struct {
 	life    uint32            // of the coordinator, the highest whose receipts are counted
 	unswept map[Slot]sweeping // branches with entries to delete; see sweep.go
 
-	pins     pins
-	watchers watchers
+	pins      pins
+	watchers  watchers
+	revisions revisions
 }
 
 type rosterState struct {

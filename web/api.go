@@ -1,12 +1,9 @@
 package web
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
-	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/classroom"
 	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/records/roster"
@@ -187,32 +184,15 @@ func (s *Server) apiClass(_ http.ResponseWriter, v *visit) (any, error) {
 	} else {
 		return answer, nil
 	}
-	table, err := s.classTable(v, group)
+	class, standings, err := s.standingsOf(v.Context(), dir, group)
 	if err != nil {
 		return nil, err
 	}
-	answer.Class = &classJSON{table.Class.ID, table.Class.Name}
-	for _, row := range table.Rows {
-		answer.Rows = append(answer.Rows, rowJSON{newUserJSON(row.Person), row.Totals, row.Cells})
+	answer.Class = &classJSON{class.ID, class.Name}
+	for _, st := range standings {
+		answer.Rows = append(answer.Rows, rowJSON{newUserJSON(st.person), st.Totals, st.Cells})
 	}
 	return answer, nil
-}
-
-// classTable reads a class table with all contents of the library.
-func (s *Server) classTable(v *visit, group classroom.GroupID) (t *classroom.Table, err error) {
-	contents := s.cfg.Library.Contents()
-	ids := make([]string, len(contents))
-	for i, c := range contents {
-		ids[i] = c.ID()
-	}
-	err = s.cfg.Replica.Read(v.Context(), func(view *records.View) (err error) {
-		t, err = classroom.ClassTable(view, group, ids)
-		return err
-	})
-	if errors.Is(err, classroom.ErrUnknown) {
-		return nil, fmt.Errorf("%w: %w", errUnknownClass, err)
-	}
-	return t, err
 }
 
 func kindOf(c content.Content) string {

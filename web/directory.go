@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"hash/maphash"
 	"sync"
-	"time"
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/classroom"
@@ -43,30 +41,21 @@ func (d *directory) stamp(p *classroom.Person) stamp {
 	return stamp(h.Sum(nil))
 }
 
-// maxDirectoryAge is how long people may stay unnoticed that arrive in
-// segments of a log which is not complete yet.
-const maxDirectoryAge = 3 * time.Second
-
 // directoryCache keeps the directory, because every request asks for it and it
 // changes rarely: with the lane zone or the roster.
 type directoryCache struct {
-	seed maphash.Seed
-	once sync.Once
-
-	mu      sync.Mutex // guards the rest, and is held while reading: forty requests read once
-	current *directory
-	version uint64
-	read    time.Time // by a monotonic clock
+	mu       sync.Mutex // guards the rest, and is held while reading: forty requests read once
+	current  *directory
+	revision records.Revision // of the lane zone, when or before current was read
 }
 
 // people returns who is in the zone now.
 func (s *Server) people(ctx context.Context) (*directory, error) {
 	c := &s.directory
-	c.once.Do(func() { c.seed = maphash.MakeSeed() })
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	version := c.versionOf(s.cfg.Replica.State())
-	if c.current != nil && c.version == version && time.Since(c.read) < maxDirectoryAge {
+	revision := s.cfg.Replica.Revision(identity.LaneZone)
+	if c.current != nil && c.revision == revision {
 		return c.current, nil
 	}
 	d := &directory{stamps: map[secretOwner]stamp{}}
@@ -80,21 +69,8 @@ func (s *Server) people(ctx context.Context) (*directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read who is in the zone: %w", err)
 	}
-	c.current, c.version, c.read = d, version, time.Now()
+	c.current, c.revision = d, revision
 	return d, nil
-}
-
-// versionOf returns a number that changes when the lane zone or the roster does.
-func (c *directoryCache) versionOf(state *records.State) uint64 {
-	var h maphash.Hash
-	h.SetSeed(c.seed)
-	maphash.WriteComparable(&h, state.Epoch)
-	for i := range state.Rows {
-		if row := &state.Rows[i]; row.Lane == identity.LaneZone {
-			maphash.WriteComparable(&h, *row)
-		}
-	}
-	return h.Sum64()
 }
 
 // readStamps notes, of each secret, the version that was written last.

@@ -84,15 +84,6 @@ func TestClassAtOnce(t *testing.T) {
 	}
 }
 
-func BenchmarkClassPage(b *testing.B) {
-	d := newDevice(b)
-	group, _ := d.classOf(40)
-	teacher := d.signedIn("teacher")
-	for b.Loop() {
-		teacher.get("/classes/"+group.String(), 200)
-	}
-}
-
 func BenchmarkAnswer(b *testing.B) {
 	store, err := boltstore.Create(filepath.Join(b.TempDir(), "records.db"), boltstore.Options{})
 	if err != nil {

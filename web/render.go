@@ -53,6 +53,23 @@ type view struct {
 	server *Server
 	visit  *visit
 	Data   any
+	out    *output
+}
+
+// output is a page in the making.
+type output struct {
+	bytes.Buffer         // what the template has written
+	parts        []*part // what is finished
+	done         int     // of the buffer, as far as it is in parts
+}
+
+// cut makes a part of what the template has written since the last one.
+func (o *output) cut() {
+	if b := o.Bytes()[o.done:]; len(b) > 0 {
+		o.done = o.Len()
+		// The buffer only grows, so that these bytes stay what they are.
+		o.parts = append(o.parts, oncePart(b))
+	}
 }
 
 // render makes a page and sends it.
@@ -61,20 +78,30 @@ func (s *Server) render(w http.ResponseWriter, v *visit, status int, name string
 	if t == nil {
 		return fmt.Errorf("show page: there is no page %q", name)
 	}
-	var b bytes.Buffer
-	if err := t.Execute(&b, &view{s, v, data}); err != nil {
+	var out output
+	if err := t.Execute(&out, &view{s, v, data, &out}); err != nil {
 		return fmt.Errorf("show page %s: %w", name, err)
 	}
+	out.cut()
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	w.Write(b.Bytes()) // who is gone gets nothing
+	sendParts(w, v.Request, status, out.parts)
 	return nil
 }
 
 func queryEscape(s string) string { return url.QueryEscape(s) }
 
 // With returns the same view of other data, for a template within.
-func (v *view) With(data any) *view { return &view{v.server, v.visit, data} }
+func (v *view) With(data any) *view { return &view{v.server, v.visit, data, v.out} }
+
+// Rows puts the rows of a class table where the template calls it.
+func (v *view) Rows(places []place) (template.HTML, error) {
+	v.out.cut()
+	w := newRowWriter(v.server, v)
+	for _, p := range places {
+		v.out.parts = append(v.out.parts, w.row(p))
+	}
+	return "", w.err
+}
 
 // T returns a text of the catalogue.
 func (v *view) T(key string, args ...any) (string, error) { return v.visit.lang.text(key, args...) }

@@ -49,7 +49,11 @@ type Config struct {
 type Server struct {
 	cfg Config
 
+	contents   []content.Content // of the library, in the order of teaching
+	contentIDs []string
+
 	directory directoryCache
+	standings standingCache
 	sessions  sessions
 	tries     tries
 	repeats   repeats
@@ -91,6 +95,10 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{cfg: c, entrance: make(chan struct{}, maxEntrance), started: time.Now()}
 	s.sessions.key = c.SessionKey
+	s.contents = c.Library.Contents()
+	for _, lesson := range s.contents {
+		s.contentIDs = append(s.contentIDs, lesson.ID())
+	}
 	var err error
 	if s.texts, err = loadCatalogue(); err != nil {
 		return nil, fmt.Errorf("build pages: %w", err)

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"html/template"
 	"net/http"
 	"net/url"
 
@@ -61,8 +60,8 @@ type classPage struct {
 	Class    *classroom.Class
 	Classes  []*classroom.Class // to choose from
 	Columns  []column
-	Rows     []tableRow
-	Struggle []tableRow // who needs help
+	Rows     []place
+	Struggle []struggling
 	Notice   string
 	Problem  string
 	Name     string // typed
@@ -75,10 +74,10 @@ type column struct {
 	Complete        int
 }
 
-type tableRow struct {
-	classroom.Row
-	Cells template.HTML
-	Helps []string // titles of contents in which the learner struggles
+// struggling is a learner who needs help.
+type struggling struct {
+	Person *classroom.Person
+	Helps  []string // titles of the contents
 }
 
 func (s *Server) class(w http.ResponseWriter, v *visit) error {
@@ -90,37 +89,30 @@ func (s *Server) showClass(w http.ResponseWriter, v *visit, status int, data cla
 	if err != nil {
 		return errUnknownClass
 	}
-	table, err := s.classTable(v, id)
-	if err != nil {
-		return err
-	}
 	dir, err := s.people(v.Context())
 	if err != nil {
 		return err
 	}
-	data.Class, data.Classes = table.Class, dir.roll.Classes
-	for _, c := range s.cfg.Library.Contents() {
+	if data.Class, data.Rows, err = s.standingsOf(v.Context(), dir, id); err != nil {
+		return err
+	}
+	data.Classes = dir.roll.Classes
+	for _, c := range s.contents {
 		data.Columns = append(data.Columns, column{ID: c.ID(), Kind: kindOf(c), Title: c.Title().In(v.lang.Tag)})
 	}
-	cells := s.newCellWriter(v)
-	for _, row := range table.Rows {
-		r := tableRow{Row: row}
-		if r.Cells, err = cells.row("/learners/"+row.Person.ID.String(), row.Cells, data.Columns); err != nil {
-			return err
-		}
-		for i, cell := range row.Cells {
-			col := &data.Columns[i]
-			switch cell.Status {
+	for _, p := range data.Rows {
+		var helps []string
+		for i := range p.Cells {
+			switch col := &data.Columns[i]; p.Cells[i].Status {
 			case classroom.StatusComplete:
 				col.Complete++
 			case classroom.StatusStruggling:
-				r.Helps = append(r.Helps, col.Title)
+				helps = append(helps, col.Title)
 			}
 		}
-		if len(r.Helps) > 0 {
-			data.Struggle = append(data.Struggle, r)
+		if helps != nil {
+			data.Struggle = append(data.Struggle, struggling{p.person, helps})
 		}
-		data.Rows = append(data.Rows, r)
 	}
 	if name := v.URL.Query().Get("added"); name != "" {
 		if data.Notice, err = v.lang.text("class.added", "name", name); err != nil {

@@ -19,8 +19,13 @@ type Table struct {
 // Row is one learner's row of a table.
 type Row struct {
 	Person *Person `json:"person"`
-	Totals Totals  `json:"totals"` // over all contents, not only those of the table
-	Cells  []Cell  `json:"cells"`  // one for each content
+	Standing
+}
+
+// Standing is how far a person is.
+type Standing struct {
+	Totals Totals `json:"totals"` // over all contents, not only those of the table
+	Cells  []Cell `json:"cells"`  // one for each content
 }
 
 // Cell is one learner's progress in one content.
@@ -45,17 +50,27 @@ func ClassTable(v *records.View, group GroupID, contents []string) (*Table, erro
 	}
 	t := &Table{Class: class, Contents: contents, Rows: []Row{}}
 	for _, p := range class.Learners() {
-		w, err := readWork(v, p.IDs)
+		standing, err := ReadStanding(v, p.IDs, contents)
 		if err != nil {
 			return nil, fmt.Errorf("read class table: %w", err)
 		}
-		row := Row{Person: p, Totals: w.totals(), Cells: make([]Cell, len(contents))}
-		for i, id := range contents {
-			row.Cells[i] = w.cell(id)
-		}
-		t.Rows = append(t.Rows, row)
+		t.Rows = append(t.Rows, Row{p, standing})
 	}
 	return t, nil
+}
+
+// ReadStanding reads how far the person who has these user IDs is in some
+// contents. All of it stands in the lane progress, under these IDs.
+func ReadStanding(v *records.View, person []identity.UserID, contents []string) (Standing, error) {
+	w, err := readWork(v, person)
+	if err != nil {
+		return Standing{}, fmt.Errorf("read standing: %w", err)
+	}
+	s := Standing{w.totals(), make([]Cell, len(contents))}
+	for i, id := range contents {
+		s.Cells[i] = w.cell(id)
+	}
+	return s, nil
 }
 
 func (w *work) cell(content string) Cell {

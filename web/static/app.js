@@ -28,24 +28,41 @@
   var live = document.querySelector('[data-refresh]');
   var badge = document.querySelector('[data-badge]');
 
+  // The page as it is shown: while it is the same, the device does not send it.
+  var tag = null;
+
   function update() {
     if (document.hidden) {
       return;
     }
-    fetch(location.href, { credentials: 'same-origin', headers: { Accept: 'text/html' } }).then(function (response) {
+    var headers = { Accept: 'text/html' };
+    if (tag) {
+      headers['If-None-Match'] = tag;
+    }
+    fetch(location.href, { credentials: 'same-origin', headers: headers }).then(function (response) {
+      if (response.status === 304) {
+        return null;
+      }
       if (!response.ok || response.redirected) {
         throw new Error(response.status);
       }
-      return response.text();
-    }).then(function (html) {
-      var page = new DOMParser().parseFromString(html, 'text/html');
-      replace('[data-badge]', page);
+      var newTag = response.headers.get('ETag');
+      return response.text().then(function (html) { return { html: html, tag: newTag }; });
+    }).then(function (answer) {
+      if (!answer) {
+        return;
+      }
+      var page = new DOMParser().parseFromString(answer.html, 'text/html');
+      var shown = replace('[data-badge]', page);
       var fresh = live && page.getElementById(live.id);
       if (!fresh) {
         return;
       }
       showTimes(fresh);
-      if (fresh.innerHTML !== live.innerHTML && !live.contains(document.activeElement)) {
+      if (fresh.innerHTML !== live.innerHTML) {
+        if (live.contains(document.activeElement)) {
+          return;
+        }
         var scrolled = live.querySelector('.scroll');
         var at = scrolled ? scrolled.scrollLeft : 0;
         live.innerHTML = fresh.innerHTML;
@@ -54,16 +71,22 @@
           scrolled.scrollLeft = at;
         }
       }
+      tag = shown ? answer.tag : null;
     }).catch(function () { /* the next time */ });
   }
 
+  // replace shows an element as it is on another page, and tells whether it could.
   function replace(selector, page) {
     var old = document.querySelector(selector);
     var fresh = page.querySelector(selector);
-    if (old && fresh && old.outerHTML !== fresh.outerHTML && old !== document.activeElement) {
+    if (old && fresh && old.outerHTML !== fresh.outerHTML) {
+      if (old === document.activeElement) {
+        return false;
+      }
       old.className = fresh.className;
       old.innerHTML = fresh.innerHTML;
     }
+    return true;
   }
 
   // Other pages have forms and videos in them, so there only the badge moves.
