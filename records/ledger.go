@@ -306,8 +306,8 @@ func (l *ledger) rowsAt(n uint64) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	for old, by := range dropped {
-		if by <= n {
+	for _, old := range slices.Sorted(maps.Keys(dropped)) { // as they are read best
+		if dropped[old] <= n {
 			continue
 		}
 		leaf, err := l.leaf(old)
