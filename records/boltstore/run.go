@@ -75,9 +75,10 @@ func (o *opened) find(counter uint64) (int, bool) {
 	})
 }
 
-// keptOpen is how many opened runs a transaction keeps: what is read next is
-// mostly in the run that was read last.
-const keptOpen = 4
+// keptOpen is how many opened runs a transaction keeps, some 2 MB: what is read
+// next is mostly in the run that was read last; and a page of a class asks for
+// one learner after another, whose records are in the same few runs.
+const keptOpen = 16
 
 // open returns a run with its entries.
 func (t *readTx) open(r *run) (*opened, error) {
