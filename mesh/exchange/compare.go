@@ -23,6 +23,8 @@ import (
 // fork; an author that is not admitted) and stay as they are until something
 // changes.
 //
+// Where a vector is long, checksums go first: see sums.go.
+//
 // In a session that stays open pushes do the work. The leader announces itself
 // every now and then and wants an answer, and only then can a round follow:
 // Timing.Compare after news, and while there is none, after twice as long each
@@ -35,8 +37,9 @@ type comparison struct {
 	answer       bool           // theirs asks for a reply
 	asked        bool           // ours did, and there is none yet
 	round        uint32         // vectors exchanged
-	awaiting     bool           // a VectorReply is due
-	sent         *records.State // what the last vector was made of
+	awaiting     bool           // a VectorReply is due, or if buckets is not 0 a Vector
+	sent         *records.State // what the last vector, or its checksums, were made of
+	buckets      int            // how many checksums were sent
 	level        level
 	at           [2]identity.Hash // our and their fingerprint when level was reached
 
@@ -207,9 +210,7 @@ func (m *Machine) judgeCounters() {
 		c.due = false
 		c.level++
 		c.round++
-		c.awaiting = true
-		c.sent = m.snapshot()
-		m.send(wire.NewVector(m.vectorOf(c.sent, c.level == inFull), c.level == inFull)...)
+		m.sendVector()
 	default:
 		c.settled = true
 		m.compareSoon()
@@ -258,32 +259,53 @@ func (m *Machine) collect(rows []wire.VectorRow, more bool) (all []wire.VectorRo
 	return all, true
 }
 
-// hearVector takes the leader's vector and answers with the rows that differ.
+// hearVector takes the leader's vector, or the answer to this leader's
+// checksums, and answers with the rows that differ.
 func (m *Machine) hearVector(msg *wire.Vector) {
-	if m.leads() {
-		m.blame(wire.CodeProtocol, "a vector from the side that does not lead")
+	c := &m.compare
+	switch {
+	case c.awaiting && c.buckets > 0:
+		m.hearVectorOf(msg)
+		return
+	case m.leads(), c.awaiting, len(msg.Buckets) > 0:
+		m.blame(wire.CodeProtocol, "a vector at the wrong time")
 		return
 	}
-	theirs, complete := m.collect(msg.Rows, msg.More)
-	if !complete {
-		return
+	if theirs, complete := m.collect(msg.Rows, msg.More); complete {
+		m.roundBegan()
+		m.answerVector(theirs, msg)
 	}
+}
+
+// roundBegan notes that the leader has begun a round.
+func (m *Machine) roundBegan() {
 	c := &m.compare
 	c.round++
 	if c.lingering {
 		c.lingering, c.lingered = false, false
 		m.effects = append(m.effects, StopTimer{TimerLinger})
 	}
+}
+
+// answerVector answers rows of the peer with those that differ here, in the
+// buckets of which the peer has told all.
+func (m *Machine) answerVector(theirs []wire.VectorRow, msg *wire.Vector) {
 	s := m.snapshot()
+	rows := fullNames(s)
+	if msg.Full {
+		rows = m.vectorOf(s, true)
+	}
 	var differing []wire.VectorRow
-	for _, row := range m.vectorOf(s, true) {
+	for _, row := range rows {
+		if !msg.Buckets.Has(row.Log) {
+			continue
+		}
 		their := matching(theirs, row.BranchRef)
 		if their != nil && same(&row, their) {
 			continue
 		}
 		if !msg.Full {
 			ref := row.BranchRef
-			row.Fingerprint = identity.Hash{}
 			if len(withPrefix(theirs, ref.Log)) < 2 {
 				row.Name = nameOf(s, ref)
 			}
@@ -300,7 +322,7 @@ func (m *Machine) hearVector(msg *wire.Vector) {
 	sortRows(differing)
 	m.send(wire.NewVectorReply(differing)...)
 	for i := range s.Rows {
-		if matching(theirs, s.Rows[i].BranchRef) == nil {
+		if msg.Buckets.Has(s.Rows[i].Log) && matching(theirs, s.Rows[i].BranchRef) == nil {
 			m.compared(s.Rows[i].Log, 0)
 		}
 	}
@@ -308,7 +330,7 @@ func (m *Machine) hearVector(msg *wire.Vector) {
 }
 
 func (m *Machine) hearVectorReply(msg *wire.VectorReply) {
-	if !m.compare.awaiting {
+	if c := &m.compare; !c.awaiting || c.buckets > 0 {
 		m.blame(wire.CodeProtocol, "a vector that nobody asked for")
 		return
 	}
@@ -316,8 +338,8 @@ func (m *Machine) hearVectorReply(msg *wire.VectorReply) {
 		m.compare.awaiting = false
 		if m.report.Features.Has(wire.FeatureAbsent) {
 			for _, row := range m.compare.sent.Rows {
-				if len(withPrefix(theirs, row.Log)) == 0 { // the same there
-					m.brought(row.Log, row.Counter)
+				if len(withPrefix(theirs, row.Log)) == 0 {
+					m.sameThere(row.Log, row.Counter)
 				}
 			}
 		}

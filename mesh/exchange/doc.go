@@ -12,7 +12,8 @@
 //	both      Hello, Counters            who I am; what I hold, in 32 bytes
 //	          Roster                     from the higher epoch to the lower
 //	          Key                        to a member with an older zone key
-//	leader    Vector                     if the fingerprints differ
+//	leader    Vector                     if the fingerprints differ; a long
+//	                                     one begins with VectorSums
 //	follower  VectorReply                only the rows that differ
 //	both      Want … Difference          what I lack, lane by lane
 //	          Want … SegmentList         if it is large,
@@ -47,5 +48,5 @@
 //   - No state about a peer outlives the session.
 //
 // In the code, machine.go says what is allowed when; greeting, key, compare,
-// fetch, staging, accept, serve, tell, safe and share are its parts.
+// sums, fetch, staging, accept, serve, tell, safe and share are its parts.
 package exchange

@@ -48,3 +48,14 @@ func (m *Machine) Open() bool { return m.phase == open }
 
 // Idle reports whether nothing is being done.
 func (m *Machine) Idle() bool { return m.idle() }
+
+// SumsFrom is from how many rows on vectors begin with checksums.
+const SumsFrom = sumsFrom
+
+// SumsFrom lets vectors of so many rows begin with checksums.
+func (m *Machine) SumsFrom(rows int) { m.sumsFrom = rows }
+
+func (s *Session) SumsFrom(rows int) { s.machine.SumsFrom(rows) }
+
+// Leads reports whether the machine's side sends the vectors.
+func (m *Machine) Leads() bool { return m.leads() }

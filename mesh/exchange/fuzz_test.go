@@ -194,6 +194,9 @@ func play(t testing.TB, base *world, codec *wire.Codec, limits *exchange.Limits,
 			Local: p.node, Peer: w.keys[1-n].Public(), Codec: codec, Window: wire.MinWindow, OneShot: options&(1<<n) != 0,
 			Admission: func(peer identity.DevicePublic) exchange.Standing { return exchange.Judge(p.node.roster, peer, 1) },
 		})
+		if options&4 != 0 {
+			p.machine.SumsFrom(1)
+		}
 		p.node.Watch(func(c exchange.Change) { p.step(exchange.Changed{Change: c}) })
 	}
 	write := func(p *party) {
@@ -248,7 +251,7 @@ func play(t testing.TB, base *world, codec *wire.Codec, limits *exchange.Limits,
 				p.inbox[0], p.inbox[1] = p.inbox[1], p.inbox[0]
 			}
 		case v == 127: // or made up
-			kind, payload := 1+s.below(20), s.take(s.below(128))
+			kind, payload := 1+s.below(int(wire.TypeVectorSums)), s.take(s.below(128))
 			p.receive(append([]byte{byte(kind), byte(len(payload))}, payload...))
 		case v >= 117 && v < 121:
 			write(p)

@@ -25,6 +25,7 @@ type liar struct {
 	honest, self locked
 	codec        *wire.Codec
 	times        map[string]int
+	sums         int // from how many rows on vectors begin with checksums; 0: as usual
 }
 
 // once reports whether this is the first time that it is asked about a thing.
@@ -557,7 +558,12 @@ func madeUp(n int) []wire.VectorRow {
 func (l *liar) tell(t *testing.T, lie func(*liar, wire.Message) []wire.Message) exchange.Report {
 	near, nearEnd := net.Pipe()
 	farEnd, far := net.Pipe()
-	honest, other := session(t, l.honest, 1, near, true), session(t, l.self, 0, far, true)
+	honest, other := session(t, l.honest, l.self.n, near, true), session(t, l.self, l.honest.n, far, true)
+	for _, s := range []*exchange.Session{honest, other} {
+		if l.sums > 0 {
+			s.SumsFrom(l.sums)
+		}
+	}
 	relay(t, honest, nearEnd, other, farEnd, func(m wire.Message) []wire.Message { return lie(l, m) })
 	return honest.Report()
 }
@@ -617,6 +623,7 @@ func samples(t testing.TB) []wire.Message {
 			wire.NewWantSegments(1, wire.FullName(ref), 1, []records.Need{{First: 1}}),
 			&wire.Entries{Run: runs[0]}, moreRows(list.Rows, false), &wire.Receipt{Encoded: make([]byte, 100)},
 			&wire.Key{Encoded: w.key(1).Encode()}, &wire.Links{Among: []uint64{1, 2}}, &wire.Enough{Log: 1}, &wire.More{Logs: []uint64{1}},
+			wire.NewVectorSums(rows, wire.MinSums),
 			wire.NewBye(wire.CodeDone, ""),
 		},
 		wire.NewRoster(r.encoded), wire.NewVector(rows, true), wire.NewVectorReply(rows), wire.NewHave(rows),
@@ -683,8 +690,8 @@ func TestWrongTime(t *testing.T) {
 			}
 		}
 	}
-	if len(types) != 23 {
-		t.Errorf("%d types of message were tried, want all 23", len(types))
+	if len(types) != 24 {
+		t.Errorf("%d types of message were tried, want all 24", len(types))
 	}
 }
 

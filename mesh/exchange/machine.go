@@ -42,7 +42,8 @@ type Machine struct {
 	rosterPart []byte // what has come of a roster
 	rosters    int    // operations that accept one
 
-	state *records.State // the last snapshot that was looked at; see snapshot
+	state    *records.State // the last snapshot that was looked at; see snapshot
+	sumsFrom int            // rows of a vector that is not told in whole
 
 	credit  credit
 	compare comparison
@@ -69,6 +70,8 @@ func New(cfg Config) *Machine {
 		zone: cfg.Local.Zone(),
 		self: cfg.Local.Certificate(),
 		ops:  map[uint64]func(Done){},
+
+		sumsFrom: sumsFrom,
 	}
 	m.report.Peer = cfg.Peer.ID()
 	m.peer.branches = map[prefix][]*branch{}
@@ -201,6 +204,8 @@ func (m *Machine) receiveOpen(msg wire.Message) bool {
 		m.hearCounters(msg)
 	case *wire.Vector:
 		m.hearVector(msg)
+	case *wire.VectorSums:
+		m.hearVectorSums(msg)
 	case *wire.VectorReply:
 		m.hearVectorReply(msg)
 	case *wire.Have:
@@ -379,6 +384,8 @@ func costOf(msg wire.Message) int {
 		return small + len(msg.Part)
 	case *wire.Vector:
 		return small + len(msg.Rows)*small
+	case *wire.VectorSums:
+		return small + len(msg.Sums)*8
 	case *wire.VectorReply:
 		return small + len(msg.Rows)*small
 	case *wire.Safe:

@@ -47,15 +47,19 @@ type world struct {
 
 func newWorld(t testing.TB, devices, listed int) *world {
 	w := &world{t: t, zone: identity.ZoneID{9}, signed: map[identity.LogID]map[uint64]identity.Hash{}, random: rand.NewChaCha8([32]byte{9})}
-	seed := func(role, n byte) []byte { return bytes.Repeat([]byte{role, n}, identity.SeedBytes/2) }
+	seed := func(role byte, n int) []byte {
+		b := bytes.Repeat([]byte{role, byte(n)}, identity.SeedBytes/2)
+		b[0] += byte(n>>8) << 4
+		return b
+	}
 	w.coordinator, _ = identity.DeviceKeyFromSeed(seed(1, 0))
 	r, err := roster.New(w.zone, "zone", w.coordinator.Public(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := range devices {
-		key, _ := identity.DeviceKeyFromSeed(seed(2, byte(n)))
-		author, _ := identity.AuthorKeyFromSeed(seed(3, byte(n)))
+		key, _ := identity.DeviceKeyFromSeed(seed(2, n))
+		author, _ := identity.AuthorKeyFromSeed(seed(3, n))
 		w.keys, w.authors = append(w.keys, key), append(w.authors, author)
 		w.certs = append(w.certs, identity.IssueCertificate(key, w.zone, author, 1))
 		if n < listed {
@@ -66,6 +70,24 @@ func newWorld(t testing.TB, devices, listed int) *world {
 	}
 	w.rosters = []*roster.Roster{r.Sign(w.coordinator, 1)}
 	return w
+}
+
+// absent gives all replicas one log for each lane of the devices from one number
+// to another, which are not there.
+func (w *world) absent(from, to int, all ...*replica) {
+	for n := from; n < to; n++ {
+		author := newReplica(w, n, w.rosters[0])
+		for _, lane := range identity.Lanes {
+			author.write(lane, records.Entry{Envelope: []byte{0}, Body: []byte{byte(n)}})
+		}
+		for id, l := range author.logs {
+			for _, r := range all {
+				own := *l
+				own.live = maps.Clone(l.live)
+				r.logs[id] = &own
+			}
+		}
+	}
 }
 
 // nextRoster signs another roster.

@@ -46,6 +46,7 @@ type sim struct {
 	routes  []*exchange.Routes
 	life    []int // of each node: what was begun in a former life never happens
 	links   map[[2]int]*simLink
+	sums    int // from how many rows on vectors begin with checksums; 0: as usual
 	faults  bool
 	frames  int // that were sent
 	seen    map[string]int
@@ -98,7 +99,14 @@ func newSim(t testing.TB, seed uint64, codec *wire.Codec) *sim {
 	limits := exchange.NewLimits(0)
 	s.worker = func(r exchange.Replica) exchange.Worker { return exchange.NewWorker(r, codec, limits) }
 	n := 3 + s.rng.IntN(3)
-	s.world = newWorld(t, n+1, n-1)
+	absent := 0 // of each fifth zone most devices are not there
+	switch seed % 5 {
+	case 0:
+		absent = 24
+	case 1, 2:
+		s.sums = 1 + s.rng.IntN(4)
+	}
+	s.world = newWorld(t, n+1+absent, n-1)
 	first := s.world.nextRoster(func(r *roster.Roster) (*roster.Roster, error) {
 		return r.AddDevice(s.world.keys[n].Public(), "leaver", roster.RolePlain, 1)
 	})
@@ -110,6 +118,7 @@ func newSim(t testing.TB, seed uint64, codec *wire.Codec) *sim {
 		s.routes = append(s.routes, exchange.NewRoutes(simClock{s}))
 	}
 	s.stay = s.nodes[:n]
+	s.world.absent(n+1, n+1+absent, s.nodes...)
 	return s
 }
 
@@ -173,6 +182,9 @@ func (s *sim) connect(a, b int, codec *wire.Codec, oneShot bool) *simLink {
 			Routes:    s.routes[n],
 			Wake:      func() { s.after(0, func() { e.step(exchange.Woken{}) }) },
 		})
+		if s.sums > 0 {
+			e.machine.SumsFrom(s.sums)
+		}
 		e.stop = node.Watch(func(c exchange.Change) { s.after(0, func() { e.step(exchange.Changed{Change: c}) }) })
 	}
 	for _, e := range l.ends {
@@ -293,8 +305,18 @@ func (e *simEnd) send(effect exchange.Send) {
 	other := e.link.ends[1-e.side]
 	e.arrives = max(e.arrives, s.now+time.Millisecond+s.within(20*time.Millisecond))
 	s.after(s.within(time.Millisecond), func() { e.step(exchange.Written{Cost: effect.Cost}) })
-	if msg, ok := effect.Message.(*wire.Key); ok {
+	switch msg := effect.Message.(type) {
+	case *wire.Key:
 		e.mayTell(msg)
+	case *wire.VectorSums:
+		s.seen["checksums of a vector"]++
+		if len(msg.Sums) > wire.MinSums {
+			s.seen["checksums of a long vector"]++
+		}
+	case *wire.Vector:
+		if msg.Full && s.sums > 0 {
+			s.seen["vector in full after checksums"]++
+		}
 	}
 	e.busy++
 	s.after(e.arrives-s.now, func() {
@@ -544,7 +566,8 @@ func simulate(t testing.TB, seed uint64, codec *wire.Codec) map[string]int {
 	}
 	s.checkKeys()
 	for id, l := range s.nodes[0].logs {
-		if author := s.nodes[slices.IndexFunc(s.world.certs, func(c identity.Certificate) bool { return c == l.cert })]; author.logs[id].head.Counter != l.head.Counter {
+		n := slices.IndexFunc(s.world.certs, func(c identity.Certificate) bool { return c == l.cert })
+		if n < len(s.nodes) && s.nodes[n].logs[id].head.Counter != l.head.Counter {
 			t.Fatal("an acknowledged write is lost")
 		}
 	}
@@ -630,6 +653,7 @@ func TestSimulator(t *testing.T) {
 		"mismatch asked for again", "device admitted during the run",
 		"device removed during the run", "zone key passed on", "end: revoked",
 		"end: done", "end: unknown", "alarm: no room",
+		"checksums of a vector", "checksums of a long vector",
 	} {
 		if total[name] == 0 && !t.Failed() {
 			t.Errorf("in %d seeds never: %s", seeds, name)

@@ -22,7 +22,8 @@
 //	 9 Want         10 Nothing       11 Difference  12 SegmentList
 //	13 Rows         14 WantSegments  15 Segment    16 Entries
 //	17 Push         18 Credit        19 Receipt    20 Key
-//	21 Safe       22 Share
+//	21 Safe       22 Share          23 Links      24 Enough
+//	25 More       26 VectorSums
 //
 // # Runs
 //
@@ -52,6 +53,19 @@
 //
 // Rows ascend by log and start, those cut short as if zeros followed. Logs are
 // hashes: between neighbours there is no difference worth coding.
+//
+// # Checksums of a vector
+//
+// A long vector is told in two steps. VectorSums has 2ᵏ checksums of 8 bytes, 8 to
+// 1024 of them; the checksum at place i is of the rows in bucket i, those of logs
+// whose ID begins with the k bits of i: the first 8 bytes of the hash, labelled
+// "classmesh 1 bucket of a vector", of
+//
+//	log 32, start 8, counter 8, staged 8 (0 unless above counter)
+//
+// for each row, ascending, numbers big-endian. The answer is a Vector that has, in
+// its last part, a bit for each bucket, set if the checksums differ (bucket i is
+// bit i mod 8 of byte i div 8), and all rows of the buckets whose bit is set.
 //
 // # Names cut short
 //

@@ -42,6 +42,7 @@ const (
 	TypeLinks
 	TypeEnough
 	TypeMore
+	TypeVectorSums
 
 	firstOptional Type = 128
 )
@@ -84,6 +85,8 @@ func describe(t Type) (description, bool) {
 		return description{256, func() Message { return new(Counters) }}, true
 	case TypeVector:
 		return description{MaxPayloadBytes, func() Message { return new(Vector) }}, true
+	case TypeVectorSums:
+		return description{MaxSums*sumBytes + 8, func() Message { return new(VectorSums) }}, true
 	case TypeVectorReply:
 		return description{MaxPayloadBytes, func() Message { return new(VectorReply) }}, true
 	case TypeHave:

@@ -194,13 +194,19 @@ func takeUvarint(b *[]byte) (uint64, bool) {
 	return v, true
 }
 
-// Vector is a part of what a side holds, of every log.
+// Vector is a part of what a side holds, of every log, or of every log of some
+// buckets.
 type Vector struct {
 	vectorRows
 	// Full says that names are in full and fingerprints are there: both
 	// sides lack nothing by their short vectors and differ all the same.
 	Full bool
 	More bool // another part follows
+	// Buckets, in the last part of an answer to VectorSums, are those of which
+	// all rows are told.
+	Buckets Buckets
+
+	buckets []byte
 }
 
 // vectorRows keeps rows in both forms.
@@ -225,6 +231,13 @@ func NewVector(rows []VectorRow, full bool) []Message {
 	return parts
 }
 
+// NewVectorOf cuts the ascending rows of some buckets into messages.
+func NewVectorOf(rows []VectorRow, b Buckets) []Message {
+	parts := NewVector(rows, false)
+	parts[len(parts)-1].(*Vector).Buckets = b
+	return parts
+}
+
 // cutRows gives f at least one part.
 func cutRows(rows []VectorRow, f func(part []VectorRow, more bool)) {
 	for {
@@ -244,6 +257,20 @@ func (m *Vector) Fields(v *message.Visitor) {
 	v.Bytes(1, &m.rows, rowsPerMessage*maxRowBytes)
 	v.Bool(2, &m.Full)
 	v.Bool(3, &m.More)
+	v.Bytes(4, &m.buckets, MaxSums/8)
+}
+
+func (m *Vector) seal() {
+	m.vectorRows.seal()
+	m.buckets = m.Buckets
+}
+
+func (m *Vector) open() error {
+	if n := len(m.buckets); n&(n-1) != 0 || n > 0 && m.More {
+		return fmt.Errorf("%d bytes of buckets, with more to follow: %t", n, m.More)
+	}
+	m.Buckets = m.buckets
+	return m.vectorRows.open()
 }
 
 // VectorReply answers a Vector with the rows of its sender in which the two

@@ -26,10 +26,13 @@ const (
 	// instead of pushing them to who may have them, and say when they have
 	// enough. See package exchange.
 	FeatureSpread
+	// FeatureSums: where a vector would be long, checksums of its buckets come
+	// first, and then the rows of those that differ.
+	FeatureSums
 )
 
 // SupportedFeatures is what this release can do.
-const SupportedFeatures = FeatureAbsent | FeatureSpread
+const SupportedFeatures = FeatureAbsent | FeatureSpread | FeatureSums
 
 // Has reports whether all of some features are in f.
 func (f Features) Has(some Features) bool { return f&some == some }

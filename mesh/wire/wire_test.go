@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -105,6 +106,8 @@ func samples(t testing.TB) map[string][]wire.Message {
 		"safe":          wire.NewSafe(vector[:1]),
 		"counters-safe": {&wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 7}, Fingerprint: identity.Hash{7}, Safe: 1 << 60}},
 		"vector":        wire.NewVector(vector, true),
+		"vector-sums":   {wire.NewVectorSums(someRows(rand.New(rand.NewPCG(1, 1)), 20), 16)},
+		"vector-of":     wire.NewVectorOf(vector[:1], wire.Buckets{1, 0}),
 		"vector-reply":  wire.NewVectorReply(vector[:1]),
 		"have":          wire.NewHave(vector[:2]),
 		"want":          {wire.NewWant(3, wire.ShortName(ref), 500, 2, true)},
@@ -160,7 +163,7 @@ func TestGoldenBytes(t *testing.T) {
 			t.Errorf("%s is\n%s, in %s stands\n%s", name, got, file, want)
 		}
 	}
-	for typ := wire.TypeHello; typ <= wire.TypeMore; typ++ {
+	for typ := wire.TypeHello; typ <= wire.TypeVectorSums; typ++ {
 		if !types[typ] {
 			t.Errorf("no golden bytes of type %d", typ)
 		}
@@ -259,6 +262,13 @@ func TestFramesAreRefusedBeforeTheyAreRead(t *testing.T) {
 		"too long for a Key":    {byte(wire.TypeKey), 0x80, 0x01},
 		"a Key of half a key":   append([]byte{byte(wire.TypeKey), 62, 10, 60}, make([]byte, 60)...),
 		"a Key of nothing":      {byte(wire.TypeKey), 0},
+		"checksums of 9 bytes":  append([]byte{byte(wire.TypeVectorSums), 11, 10, 9}, make([]byte, 9)...),
+		"4 checksums":           append([]byte{byte(wire.TypeVectorSums), 34, 10, 32}, make([]byte, 32)...),
+		"12 checksums":          append([]byte{byte(wire.TypeVectorSums), 98, 10, 96}, make([]byte, 96)...),
+		"2048 checksums":        {byte(wire.TypeVectorSums), 0x83, 0x80, 1},
+		"3 bytes of buckets":    {byte(wire.TypeVector), 5, 34, 3, 1, 2, 3},
+		"buckets, and more":     {byte(wire.TypeVector), 5, 24, 1, 34, 1, 1},
+		"buckets beyond all":    append([]byte{byte(wire.TypeVector), 0x83, 2, 34, 0x80, 2}, make([]byte, 256)...),
 		"length of four bytes":  {byte(wire.TypeDifference), 0x80, 0x80, 0x80, 1},
 		"length spelled long":   {byte(wire.TypeBye), 0x82, 0x00, 8, 1},
 		"unknown and necessary": {100, 0},

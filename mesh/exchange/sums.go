@@ -1,0 +1,120 @@
+package exchange
+
+import (
+	"math/bits"
+
+	"github.com/classmesh/classmesh/mesh/wire"
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
+)
+
+// Of a zone of many logs few have changed when two sides meet, so a long vector
+// is not told but narrowed down first, if both sides know how:
+//
+//	leader  VectorSums    a checksum for each bucket of the leader's rows
+//	other   Vector        its rows of the buckets that differ
+//	leader  VectorReply   the leader's rows of these that differ
+//
+// That is one message more than a vector in whole takes, and then both know the
+// same as after that. Checksums that are equal by chance, or by a lie, hide a
+// difference for one round: the zone fingerprints still differ when nothing is
+// left to ask, and the next round has the whole vector, in full.
+
+// sumsFrom is how many rows make a vector long: what fewer take is sent in less
+// time than an answer takes to come.
+const sumsFrom = 64
+
+// bucketsOf returns how many buckets a vector of so many rows is cut into. It is
+// about twice the root: two or three rows that differ then cost about as much
+// in rows of their buckets as the checksums do.
+func bucketsOf(rows int) int {
+	return min(max(1<<(bits.Len(uint(rows))/2+1), wire.MinSums), wire.MaxSums)
+}
+
+// sendVector begins a round with what is held here, or with its checksums.
+func (m *Machine) sendVector() {
+	c := &m.compare
+	full := c.level == inFull
+	c.awaiting, c.sent, c.buckets = true, m.snapshot(), 0
+	if rows := len(c.sent.Rows); !full && rows >= m.sumsFrom && m.report.Features.Has(wire.FeatureSums) {
+		c.buckets = bucketsOf(rows)
+		m.send(wire.NewVectorSums(fullNames(c.sent), c.buckets))
+		return
+	}
+	m.send(wire.NewVector(m.vectorOf(c.sent, full), full)...)
+}
+
+// fullNames returns the rows of a vector with names in full, and no
+// fingerprints.
+func fullNames(s *records.State) []wire.VectorRow {
+	rows := make([]wire.VectorRow, min(len(s.Rows), wire.MaxVectorRows))
+	for i := range rows {
+		r := &s.Rows[i]
+		rows[i] = wire.VectorRow{Name: wire.FullName(r.BranchRef), Lane: r.Lane, Counter: r.Counter, Staged: r.Staged}
+	}
+	sortRows(rows)
+	return rows
+}
+
+// hearVectorSums takes the leader's checksums and answers with the rows of the
+// buckets that differ.
+func (m *Machine) hearVectorSums(msg *wire.VectorSums) {
+	c := &m.compare
+	if m.leads() || c.awaiting || len(m.peer.parts) > 0 || !m.report.Features.Has(wire.FeatureSums) {
+		m.blame(wire.CodeProtocol, "checksums of a vector at the wrong time")
+		return
+	}
+	m.roundBegan()
+	c.awaiting, c.sent = true, m.snapshot()
+	all := fullNames(c.sent)
+	ours := wire.NewVectorSums(all, len(msg.Sums))
+	buckets := wire.NewBuckets(len(msg.Sums))
+	for i, sum := range ours.Sums {
+		if sum != msg.Sums[i] {
+			buckets.Add(i)
+		}
+	}
+	var rows []wire.VectorRow
+	for _, row := range all {
+		if buckets.Has(row.Log) {
+			row.Name = nameOf(c.sent, row.BranchRef)
+			rows = append(rows, row)
+		}
+	}
+	sortRows(rows)
+	m.send(wire.NewVectorOf(rows, buckets)...)
+}
+
+// hearVectorOf takes the answer to checksums.
+func (m *Machine) hearVectorOf(msg *wire.Vector) {
+	c := &m.compare
+	theirs, complete := m.collect(msg.Rows, msg.More)
+	if !complete {
+		return
+	}
+	fits := msg.Buckets.Of(c.buckets)
+	for i := 0; fits && i < len(theirs); i++ {
+		fits = msg.Buckets.Has(theirs[i].Log)
+	}
+	if !fits {
+		m.blame(wire.CodeProtocol, "a vector of other buckets than were asked for")
+		return
+	}
+	c.awaiting = false
+	for _, row := range c.sent.Rows {
+		if !msg.Buckets.Has(row.Log) {
+			m.sameThere(row.Log, row.Counter)
+		}
+	}
+	m.answerVector(theirs, msg)
+}
+
+// sameThere notes that, by a comparison, the peer holds of a log what is held
+// here.
+func (m *Machine) sameThere(log identity.LogID, counter uint64) {
+	m.brought(log, counter)
+	if at, ok := m.tell.stuck[log]; ok && counter > at {
+		delete(m.tell.stuck, log)
+	}
+	delete(m.share.late, prefixOf(log))
+}
