@@ -52,6 +52,7 @@ type Coordinator struct {
 	zones    cache
 	jobs     jobs
 	wrong    tries
+	places   places
 	slots    chan struct{} // a token for each connection served
 	prepared chan struct{} // closed when Run has put the storage in order
 	stopped  chan struct{} // closed when no new call is let in

@@ -49,7 +49,8 @@ type lan struct {
 	book       *discovery.Book
 	listener   *link.Listener
 	port       uint16
-	mdns       *mdns.Service // nil: quiet
+	interfaces func() ([]discovery.Interface, error) // by which others call
+	mdns       *mdns.Service                         // nil: quiet
 	gossip     *gossip.Gossip
 	neighbours *neighbours
 
@@ -114,6 +115,7 @@ func (l *lan) look(at netip.AddrPort, quiet bool) (err error) {
 	if !at.Addr().IsUnspecified() {
 		interfaces = func() ([]discovery.Interface, error) { return interfacesWith(at.Addr()) }
 	}
+	l.interfaces = interfaces
 	log := l.d.logger()
 	if !quiet {
 		l.mdns, err = mdns.New(mdns.Config{
@@ -326,6 +328,7 @@ func (l *lan) run(ctx context.Context) error {
 	defer l.book.Watch(l.bookChanged)()
 	group.Go(func() error { l.tellUplink(ctx); return nil })
 	if l.mdns != nil {
+		group.Go(func() error { l.meet(ctx); return nil })
 		group.Go(func() error { return l.mdns.Run(ctx) })
 	}
 	group.Go(func() error { return l.gossip.Run(ctx) })

@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -202,6 +204,35 @@ func TestRegisterRefuses(t *testing.T) {
 	}
 	if _, err := api.Register(within(t), c.config(newKey(t), c.invite(t, zone.ID))); !errors.Is(err, coordinator.ErrManyTries) {
 		t.Errorf("after many wrong codes: %v", err)
+	}
+}
+
+// Devices of a zone learn from the coordinator where the others are.
+func TestMeet(t *testing.T) {
+	c := newCentre(t)
+	zone := c.zone(t)
+	here := []netip.AddrPort{netip.MustParseAddrPort("10.0.0.1:7701"), netip.MustParseAddrPort("[fd00::1]:7701")}
+	meet := func(key identity.DeviceKey, zone identity.ZoneID, is identity.DevicePublic) ([]coordinator.Place, error) {
+		return api.Meet(within(t), api.MeetConfig{URLs: []string{c.address}, Coordinator: is, Key: key, Zone: zone, Addresses: here})
+	}
+	keys := []identity.DeviceKey{newKey(t), newKey(t)}
+	for i, key := range keys {
+		_, err := api.Register(within(t), c.config(key, c.invite(t, zone.ID)))
+		must(t, err)
+		list, err := meet(key, zone.ID, c.key.Public())
+		must(t, err)
+		if len(list) != i || i > 0 && (list[0].Device != keys[0].Public().ID() || !slices.Equal(list[0].Addresses, here)) {
+			t.Errorf("device %d is told of %+v", i, list)
+		}
+	}
+	if _, err := meet(newKey(t), zone.ID, c.key.Public()); !errors.Is(err, roster.ErrUnknownDevice) {
+		t.Errorf("not a member: %v", err)
+	}
+	if _, err := meet(keys[0], identity.ZoneID{1}, c.key.Public()); !errors.Is(err, roster.ErrUnknownDevice) {
+		t.Errorf("not a zone: %v", err)
+	}
+	if _, err := meet(keys[0], zone.ID, newKey(t).Public()); !errors.Is(err, api.ErrOtherCoordinator) {
+		t.Errorf("another coordinator: %v", err)
 	}
 }
 

@@ -1,10 +1,10 @@
 // Package api carries what is asked of a coordinator that is not an exchange of
-// records: joining a zone, and administration.
+// records: joining a zone, finding the others, and administration.
 //
 // # Control
 //
-// A device that wants to join opens a connection with link.ProtocolControl and
-// asks once; [Server] answers, [Register] is the client. Request and answer are
+// A device that wants something opens a connection with link.ProtocolControl and
+// asks once; [Server] answers, [Register] is the client of one that wants to join. Request and answer are
 // one message each:
 //
 //	+--------+-----------------------+
@@ -13,11 +13,17 @@
 //	+--------+-----------------------+
 //
 //	Request { 1: uint32 version   highest that the sender speaks
-//	          2: Join { 1: bytes secret(6)  2: string name  3: string software } }
+//	          2: Join { 1: bytes secret(6)  2: string name  3: string software }
+//	          3: Meet { 1: bytes zone(16)   2: repeated string address } }
 //	Answer  { 1: uint32 version   of the answer, at most that of the request
 //	          2: uint32 code      0: done
 //	          3: string words     in English, about a code that is not 0
-//	          4: Joined { 1: bytes zone(16)  2: string name  3: bytes roster } }
+//	          4: Joined { 1: bytes zone(16)  2: string name  3: bytes roster }
+//	          5: Met { 1: repeated Place { 1: bytes device(32)
+//	                                       2: repeated string address } } }
+//
+// A device of a zone asks with [Meet] where others of its network are, and tells
+// where it is itself.
 //
 // Fields that a release does not know are dropped; version 1 is the only one so
 // far. The client proves its key, and checks the coordinator's against the

@@ -40,6 +40,7 @@ const (
 	codeName
 	codeRevoked
 	codeStopping
+	codeUnknown // device or zone
 )
 
 // errorsOf are the errors that travel as codes.
@@ -52,6 +53,7 @@ var errorsOf = map[code]error{
 	codeName:        coordinator.ErrName,
 	codeRevoked:     roster.ErrRevoked,
 	codeStopping:    coordinator.ErrStopped,
+	codeUnknown:     roster.ErrUnknownDevice,
 }
 
 // codeOf returns the code under which an error travels: codeFault for those
@@ -68,12 +70,28 @@ func codeOf(err error) code {
 type request struct {
 	Version uint32
 	Join    *join
+	Meet    *meet
 }
 
 func (m *request) Fields(v *message.Visitor) {
 	v.Uint32(1, &m.Version)
 	message.Optional(v, 2, &m.Join)
+	message.Optional(v, 3, &m.Meet)
 }
+
+// meet tells where a device of a zone can be called on its network.
+type meet struct {
+	Zone      identity.ZoneID
+	Addresses []string
+}
+
+func (m *meet) Fields(v *message.Visitor) {
+	v.Fixed(1, m.Zone[:])
+	v.StringList(2, &m.Addresses, coordinator.MaxPlaceAddresses, maxAddressBytes)
+}
+
+// maxAddressBytes is the length of the longest IP address with a port.
+const maxAddressBytes = 48
 
 type join struct {
 	Secret   roster.Secret
@@ -92,6 +110,7 @@ type answer struct {
 	Code    code
 	Words   string
 	Joined  *joined
+	Met     *met
 }
 
 func (m *answer) Fields(v *message.Visitor) {
@@ -99,6 +118,22 @@ func (m *answer) Fields(v *message.Visitor) {
 	message.Uint(v, 2, &m.Code)
 	v.String(3, &m.Words, MaxWordsBytes)
 	message.Optional(v, 4, &m.Joined)
+	message.Optional(v, 5, &m.Met)
+}
+
+// met tells where others can be called.
+type met struct{ Places []place }
+
+func (m *met) Fields(v *message.Visitor) { message.List(v, 1, &m.Places, coordinator.MaxPlaces) }
+
+type place struct {
+	Device    identity.DeviceID
+	Addresses []string
+}
+
+func (m *place) Fields(v *message.Visitor) {
+	v.Fixed(1, m.Device[:])
+	v.StringList(2, &m.Addresses, coordinator.MaxPlaceAddresses, maxAddressBytes)
 }
 
 type joined struct {

@@ -27,6 +27,8 @@ var update = flag.Bool("update", false, "write the golden files anew; only for m
 func samples() map[string]message.Message {
 	return map[string]message.Message{
 		"request": &request{Version: 1, Join: &join{Secret: roster.Secret{1, 2, 3, 4, 5, 8}, Name: "Room 4", Software: "classmesh 1.0"}},
+		"meet":    &request{Version: 1, Meet: &meet{Zone: identity.ZoneID{9}, Addresses: []string{"10.0.0.7:7701", "[fd00::7]:7701"}}},
+		"met":     &answer{Version: 1, Met: &met{Places: []place{{identity.DeviceID{3}, []string{"10.0.0.8:7701"}}, {identity.DeviceID{4}, nil}}}},
 		"joined":  &answer{Version: 1, Joined: &joined{Zone: identity.ZoneID{9}, Name: "School", Roster: []byte("roster")}},
 		"refused": &answer{Version: 1, Code: codeUsedCode, Words: "used"},
 	}

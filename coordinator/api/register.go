@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,60 +79,70 @@ func Register(ctx context.Context, cfg RegisterConfig) (r Registration, err erro
 }
 
 func register(ctx context.Context, cfg RegisterConfig, invitation roster.Invitation) (Registration, error) {
-	timeout := cfg.Timeout
-	if timeout <= 0 {
-		timeout = 30 * time.Second
-	}
-	timing := cfg.Timing
-	if timing == (link.Timing{}) {
-		timing = link.TimingInternet()
-	}
-	conn, err := link.Dial(ctx, link.DialConfig{
-		Key: cfg.Key, Addresses: []string{cfg.URL}, Protocol: link.ProtocolControl,
-		Expect: func(peer identity.DevicePublic) error {
-			if !invitation.Matches(peer) {
-				return ErrOtherCoordinator
-			}
-			return nil
-		},
-		Timing: timing, Timeout: timeout, Proxy: cfg.Proxy,
-	})
+	q := request{Version: version, Join: &join{Secret: invitation.Secret(), Name: cfg.Name, Software: cfg.Software}}
+	a, from, err := ask(ctx, link.DialConfig{
+		Key: cfg.Key, Addresses: []string{cfg.URL}, Timing: cfg.Timing, Timeout: cfg.Timeout, Proxy: cfg.Proxy,
+	}, invitation.Matches, &q)
 	switch {
-	case errors.Is(err, link.ErrWrongPeer):
-		return Registration{}, ErrOtherCoordinator
+	case errors.Is(err, ErrMessage) && a == nil && from == (identity.DevicePublic{}):
+		return Registration{}, fmt.Errorf("name this device: %w", coordinator.ErrName)
 	case err != nil:
 		return Registration{}, err
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(timeout))
-	defer context.AfterFunc(ctx, func() { conn.CloseWithError(link.CodeFault, "given up") })()
+	return a.check(from, cfg)
+}
 
-	q := request{Version: version, Join: &join{Secret: invitation.Secret(), Name: cfg.Name, Software: cfg.Software}}
-	if err := writeMessage(conn, &q, MaxRequestBytes); err != nil {
-		if errors.Is(err, ErrMessage) {
-			return Registration{}, fmt.Errorf("name this device: %w", coordinator.ErrName)
+// ask asks a coordinator something over a connection of its own. It returns the
+// answer, if that is not a refusal, and who gave it. The error is ErrMessage
+// without anybody if the request cannot be sent as it is.
+func ask(ctx context.Context, to link.DialConfig, is func(identity.DevicePublic) bool, q *request) (*answer, identity.DevicePublic, error) {
+	nobody := identity.DevicePublic{}
+	if err := writeMessage(io.Discard, q, MaxRequestBytes); err != nil {
+		return nil, nobody, err
+	}
+	to.Timeout = cmp.Or(to.Timeout, 30*time.Second)
+	if to.Timing == (link.Timing{}) {
+		to.Timing = link.TimingInternet()
+	}
+	to.Protocol = link.ProtocolControl
+	to.Expect = func(peer identity.DevicePublic) error {
+		if !is(peer) {
+			return ErrOtherCoordinator
 		}
-		return Registration{}, fmt.Errorf("ask: %w", err)
+		return nil
+	}
+	conn, err := link.Dial(ctx, to)
+	switch {
+	case errors.Is(err, link.ErrWrongPeer):
+		return nil, nobody, ErrOtherCoordinator
+	case err != nil:
+		return nil, nobody, err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(to.Timeout))
+	defer context.AfterFunc(ctx, func() { conn.CloseWithError(link.CodeFault, "given up") })()
+	if err := writeMessage(conn, q, MaxRequestBytes); err != nil {
+		return nil, conn.Peer(), fmt.Errorf("ask: %w", err)
 	}
 	var a answer
 	if err := readMessage(conn, &a, MaxAnswerBytes); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = fmt.Errorf("it hung up: %w", ErrAnswer)
 		}
-		return Registration{}, fmt.Errorf("hear the answer: %w", err)
+		return nil, conn.Peer(), fmt.Errorf("hear the answer: %w", err)
 	}
-	return a.check(conn.Peer(), cfg)
-}
-
-// check verifies what a coordinator has answered.
-func (a *answer) check(from identity.DevicePublic, cfg RegisterConfig) (Registration, error) {
 	if a.Code != codeDone {
 		known, ok := errorsOf[a.Code]
 		if !ok {
 			known = ErrFault
 		}
-		return Registration{}, &refusal{known, a.Words}
+		return nil, conn.Peer(), &refusal{known, a.Words}
 	}
+	return &a, conn.Peer(), nil
+}
+
+// check verifies what a coordinator has answered who has taken a device in.
+func (a *answer) check(from identity.DevicePublic, cfg RegisterConfig) (Registration, error) {
 	if a.Joined == nil {
 		return Registration{}, ErrAnswer
 	}

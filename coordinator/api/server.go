@@ -12,6 +12,7 @@ import (
 
 	"github.com/classmesh/classmesh/coordinator"
 	"github.com/classmesh/classmesh/mesh/link"
+	"github.com/classmesh/classmesh/records/roster"
 )
 
 // Limits of the control server.
@@ -53,7 +54,7 @@ func (s *Server) Serve(ctx context.Context, conn *link.Conn) {
 	}
 	a := answer{Version: min(version, q.Version)}
 	if err == nil {
-		a.Joined, err = s.do(ctx, conn, &q)
+		err = s.do(ctx, conn, &q, &a)
 	}
 	if err != nil {
 		a.Code, a.Words = codeOf(err), err.Error()
@@ -70,20 +71,34 @@ func (s *Server) Serve(ctx context.Context, conn *link.Conn) {
 	conn.Close()
 }
 
-func (s *Server) do(ctx context.Context, conn *link.Conn, q *request) (*joined, error) {
+func (s *Server) do(ctx context.Context, conn *link.Conn, q *request, a *answer) error {
 	switch {
 	case q.Version == 0:
-		return nil, fmt.Errorf("the request names no version: %w", ErrMessage)
-	case q.Join == nil:
-		return nil, fmt.Errorf("the coordinator does not know this kind of request; update it: %w", ErrMessage)
+		return fmt.Errorf("the request names no version: %w", ErrMessage)
+	case q.Join != nil:
+		r, err := s.coordinator.Register(ctx, coordinator.Application{
+			Secret: q.Join.Secret, Key: conn.Peer(), Name: q.Join.Name, From: addressOf(conn.RemoteAddr()),
+		})
+		if err != nil {
+			return err
+		}
+		a.Joined = &joined{Zone: r.Zone, Name: r.ZoneName, Roster: r.Roster}
+		return nil
+	case q.Meet != nil:
+		list, err := s.coordinator.Meet(ctx, q.Meet.Zone, conn.Peer(), parseAddresses(q.Meet.Addresses), addressOf(conn.RemoteAddr()))
+		if errors.Is(err, coordinator.ErrNotFound) {
+			err = fmt.Errorf("%w: %w", roster.ErrUnknownDevice, err)
+		}
+		if err != nil {
+			return err
+		}
+		a.Met = &met{}
+		for _, p := range list {
+			a.Met.Places = append(a.Met.Places, place{p.Device, formatAddresses(p.Addresses)})
+		}
+		return nil
 	}
-	r, err := s.coordinator.Register(ctx, coordinator.Application{
-		Secret: q.Join.Secret, Key: conn.Peer(), Name: q.Join.Name, From: addressOf(conn.RemoteAddr()),
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &joined{Zone: r.Zone, Name: r.ZoneName, Roster: r.Roster}, nil
+	return fmt.Errorf("the coordinator does not know this kind of request; update it: %w", ErrMessage)
 }
 
 // addressOf returns the IP address in a, or none.

@@ -77,6 +77,29 @@ func TestFoundByTypedAddress(t *testing.T) {
 	s.finish()
 }
 
+// Multicast is blocked everywhere, and nobody types or remembers anything. Who
+// reaches the coordinator learns there who else is in the house.
+func TestFoundByCoordinator(t *testing.T) {
+	s := newSchool(t, 4)
+	s.Filter(noMulticast)
+	for _, r := range s.rooms {
+		s.Uplink(r.number, true)
+	}
+	s.startAll()
+	t.Logf("all connected after %v", s.mesh(s.rooms...))
+	told := false
+	for _, r := range s.rooms {
+		r.work(1)
+		for _, p := range r.status().Peers {
+			told = told || slices.Contains(p.Via, "coordinator")
+		}
+	}
+	if !told {
+		t.Error("nobody has heard of anybody by the coordinator")
+	}
+	s.finish()
+}
+
 // All devices lose power; multicast is blocked, and only one of them remembers
 // where the others were. It is on first, and finds nobody for a while.
 func TestFoundByRememberedAddress(t *testing.T) {
