@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/classmesh/classmesh/records/classroom"
+	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/web"
 )
 
@@ -157,6 +158,8 @@ const faultsJS = `(() => {
 	const name = e => e.tagName.toLowerCase() + (e.id ? "#" + e.id : "") + " " + (e.textContent || "").trim().slice(0, 40);
 	const root = document.documentElement;
 	if (root.scrollWidth > root.clientWidth) faults.push("is " + root.scrollWidth + " wide in " + root.clientWidth);
+	const top = document.querySelector(".top").getBoundingClientRect();
+	if (top.left !== 0 || top.right !== root.clientWidth) faults.push("lies from " + top.left + " to " + top.right + " in " + root.clientWidth);
 	if (!root.lang || !root.dir) faults.push("has no lang or dir");
 	if (!document.title.trim()) faults.push("has no title");
 	if (document.querySelectorAll("h1").length !== 1) faults.push("has " + document.querySelectorAll("h1").length + " headings of the first rank");
@@ -185,9 +188,10 @@ const faultsJS = `(() => {
 		const size = parseFloat(style.fontSize), large = size >= 24 || size >= 18.66 && style.fontWeight >= 700;
 		if (ratio < (large ? 3 : 4.5)) faults.push("has a contrast of " + ratio.toFixed(2) + ": " + name(e));
 	}
+	const dir = root.dir;
 	root.dir = "rtl";
 	if (root.scrollWidth > root.clientWidth) faults.push("is " + root.scrollWidth + " wide in " + root.clientWidth + " from right to left");
-	root.dir = "ltr";
+	root.dir = dir;
 	return faults;
 })()`
 
@@ -335,6 +339,48 @@ func TestMeshInBrowser(t *testing.T) {
 	b.check("mesh-apart")
 	b.size(360, 640)
 	b.check("mesh-apart-phone")
+}
+
+// TestLanguagesInBrowser opens the pages in every language but English, on a
+// phone and on a desk.
+func TestLanguagesInBrowser(t *testing.T) {
+	ctx := newChromium(t)
+	d := newDevice(t)
+	b := newTab(d, ctx)
+	m := d.members
+	six := uint64(6)
+	d.setSync(web.Sync{State: web.StateConnected, NotYetSafe: 12, Peers: []web.SyncPeer{{Device: m[0], Name: otherRooms[0], Equal: true}}})
+	d.setMesh(web.Mesh{Problems: []web.MeshProblem{{Name: "isolated"}}, Peers: []web.MeshPeer{
+		linked(m[0], m[2]), {Device: m[1], State: web.PeerConnected, Transport: "websocket", Via: []string{"typed"}, Lacks: &six},
+		{Device: m[2], State: web.PeerKnown, Uplink: true}, {Device: m[3], State: web.PeerAway, Address: "10.0.0.6:7701", Via: []string{"remembered"}}}})
+	for _, lang := range []string{"ar", "es", "fr"} {
+		_, err := classroom.AddUser(t.Context(), d.replica, d.gate, identity.UserID{}, classroom.NewUser{
+			Name: "Head " + lang, Username: "head-" + lang, Password: password, Language: lang, Role: classroom.RoleAdministrator,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.size(360, 640)
+		b.signIn("head-" + lang)
+		for _, path := range []string{
+			"/topics", "/exercises/fractions-practice", "/exercises/fractions-basics", "/videos/fractions-meaning", "/progress", "/classes",
+			"/classes/" + d.class.String(), "/learners/" + d.learner.String(), "/status", "/status/mesh", "/nowhere",
+		} {
+			for _, width := range []int64{360, 1200} {
+				b.size(width, 800)
+				b.open(path)
+				name := strings.Split(path, "/")[1]
+				if path == "/status/mesh" {
+					name = "mesh"
+				}
+				b.check(fmt.Sprint(name, "-", lang, "-", width))
+			}
+			if got := eval[string](b, `document.documentElement.lang + " " + document.documentElement.dir`); got != lang+" rtl" && (lang == "ar" || got != lang+" ltr") {
+				t.Errorf("%s is in %s", path, got)
+			}
+		}
+		b.signOut()
+	}
 }
 
 // TestAnswerSurvivesLostConnection: an answer given while the device cannot be

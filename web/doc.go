@@ -17,7 +17,8 @@
 //
 // Rules for pages: every control has a label; states are told by words or
 // signs, never by colour alone; contrast is at least 4.5 to 1; all texts come
-// from the catalogue (texts, one file a language), all directions in style
+// from the catalogue (texts, one file a language, of which English is the
+// measure: TestLanguages compares the others with it), all directions in style
 // sheets are logical (inline-start, not left), so that a language written from
 // right to left needs no other style sheet; nothing is wider than 360 pixels
 // unless it scrolls by itself.

@@ -2,6 +2,9 @@ package web
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -102,6 +105,65 @@ func TestTexts(t *testing.T) {
 		if _, err := parseLanguage("fr", []byte(bad)); err == nil {
 			t.Errorf("%s is taken", bad)
 		}
+	}
+}
+
+// TestLanguages: every language says everything, with the same values, and has
+// the plural forms that its grammar tells apart where it uses any.
+func TestLanguages(t *testing.T) {
+	c, err := loadCatalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tags []string
+	rightToLeft := 0
+	values := func(s string) string {
+		found := regexp.MustCompile(`\{[a-z]+\}`).FindAllString(s, -1)
+		slices.Sort(found)
+		return strings.Join(slices.Compact(found), " ")
+	}
+	forms := map[string][]string{"en": {"one"}, "fr": {"one"}, "es": {"one"}, "ar": {"one", "two", "few", "many"}}
+	en := c.languages[0]
+	for _, l := range c.languages {
+		tags = append(tags, l.Tag)
+		if l.Direction == "rtl" {
+			rightToLeft++
+		}
+		for key, text := range l.texts {
+			want, ok := en.texts[key]
+			if !ok {
+				t.Errorf("%s has a text %q that English has not", l.Tag, key)
+				continue
+			}
+			if got := values(text["other"]); got != values(want["other"]) {
+				t.Errorf("%s of %s has the values %s, want %s", key, l.Tag, got, values(want["other"]))
+			}
+			if len(text) == 1 {
+				continue
+			}
+			for _, form := range forms[l.Tag] {
+				if text[form] == "" {
+					t.Errorf("%s of %s has no form %q", key, l.Tag, form)
+				}
+				for _, v := range strings.Fields(values(text[form])) {
+					if !strings.Contains(text["other"], v) {
+						t.Errorf("%s of %s: the form %q has the value %s", key, l.Tag, form, v)
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(tags)
+	if !slices.Equal(tags, []string{"ar", "en", "es", "fr"}) || rightToLeft != 1 {
+		t.Errorf("languages %v, %d from right to left", tags, rightToLeft)
+	}
+	for asked, want := range map[string]string{"": "en", "ar-EG,ar;q=0.9": "ar", "fr-CH, en;q=0.5": "fr", "es-MX": "es", "sw": "en"} {
+		if got := c.choose("", asked).Tag; got != want {
+			t.Errorf("a browser that asks for %q gets %s", asked, got)
+		}
+	}
+	if got := c.choose("ar", "fr").Tag; got != "ar" {
+		t.Errorf("who prefers Arabic gets %s", got)
 	}
 }
 
