@@ -247,6 +247,5 @@ func TestAllocationsOfAccepting(t *testing.T) {
 }
 
 // maxAllocationsOfAccepting is what a record may cost, where a quarter are
-// registers. An event costs 1.2; a register, whose place in bbolt's tree has to be
-// found, some 13. The aim is 2.
-const maxAllocationsOfAccepting = 5.0
+// registers. Most of it is bbolt's, for a place in its tree that has to be found.
+const maxAllocationsOfAccepting = 2.0

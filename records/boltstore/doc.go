@@ -15,7 +15,7 @@
 // Buckets, their keys and values; integers are big-endian, so that keys sort
 // as numbers do:
 //
-//	meta       "schema"                     version of this layout (2)
+//	meta       "schema"                     version of this layout (3)
 //	values     name                         as given
 //	branches   slot(4)                      branch, see branch.go
 //	starts     slot(4) index(4)             start (16)
@@ -28,8 +28,8 @@
 //	                                        counters, newest first (8 each),
 //	                                        then the newest as in entries
 //	events     learner(16) lane(1) slot(4) block(8)
-//	                                        nothing: among the 128 counters from
-//	                                        128 × block on are such events
+//	                                        nothing: among the 1024 counters from
+//	                                        1024 × block on are such events
 //	drops      slot(4) old(8)               by (8)
 //	receipts   hash(32)                     as given
 //	items      length of table(1) table key as given

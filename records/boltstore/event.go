@@ -8,8 +8,9 @@ import (
 	"github.com/classmesh/classmesh/records/identity"
 )
 
-// blockCounters is how many counters one row of the index of events covers.
-const blockCounters = 128
+// blockCounters is how many counters one row of the index of events covers: about
+// as many as a run, which is opened as a whole.
+const blockCounters = 1024
 
 // eventKey is the key of a row of the index of events.
 type eventKey [16 + 1 + 4 + 8]byte

@@ -9,7 +9,7 @@ import (
 )
 
 // schema is the version of the layout that this program writes and reads.
-const schema = 2
+const schema = 3
 
 // bucket numbers a bucket; names gives the name that it has in the file.
 type bucket int

@@ -1,14 +1,17 @@
 package boltstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -258,12 +261,41 @@ func examine(tx *bolt.Tx) error {
 // errOlder: the file has a layout from before this one.
 var errOlder = errors.New("an older layout")
 
-// migrate brings a file of any older layout to this one, in one transaction. So
-// far layouts have only grown: what is in a file stays as it is, and the buckets
-// that are new are empty.
+// migrate brings a file of an earlier layout to this one, in one transaction. The
+// first had no runs, and the first two an index of events with a row for 128
+// counters; what else is in the file stays as it is.
 func migrate(tx *bolt.Tx) error {
 	for _, name := range names {
 		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+			return err
+		}
+	}
+	const former = 128
+	rows := map[eventKey]struct{}{}
+	err := tx.Bucket([]byte(names[events])).ForEach(func(k, _ []byte) error {
+		if len(k) != len(eventKey{}) {
+			return damagedKey(events, k)
+		}
+		key := eventKey(k)
+		block := binary.BigEndian.Uint64(key[21:]) * former / blockCounters
+		binary.BigEndian.PutUint64(key[21:], block)
+		rows[key] = struct{}{}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := tx.DeleteBucket([]byte(names[events])); err != nil {
+		return err
+	}
+	b, err := tx.CreateBucket([]byte(names[events]))
+	if err != nil {
+		return err
+	}
+	keys := slices.Collect(maps.Keys(rows))
+	slices.SortFunc(keys, func(a, b eventKey) int { return bytes.Compare(a[:], b[:]) })
+	for i := range keys {
+		if err := b.Put(keys[i][:], []byte{}); err != nil {
 			return err
 		}
 	}

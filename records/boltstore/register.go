@@ -60,8 +60,9 @@ func decodeRegisterKey(b []byte) (k records.RegisterKey, s records.Slot, ok bool
 
 // register is a row of the index of registers.
 type register struct {
-	changed  bool     // the row must be written
-	versions []uint64 // newest first
+	changed  bool      // the row must be written
+	versions []uint64  // newest first
+	one      [1]uint64 // room for them: mostly there is one
 	// newest is the newest version as the entries have it, or nil if it must
 	// be read there.
 	newest []byte

@@ -202,6 +202,9 @@ func (t *writeTx) addVersion(s records.Slot, counter uint64, env *records.Envelo
 	if err != nil {
 		return err
 	}
+	if r.versions == nil {
+		r.versions = r.one[:0]
+	}
 	i, _ := r.search(counter)
 	r.versions, r.changed = slices.Insert(r.versions, i, counter), true
 	if i == 0 {
@@ -369,13 +372,15 @@ func (t *writeTx) flushRegisters() error {
 }
 
 func (t *writeTx) flushEvents() error {
-	compare := func(a, b eventKey) int { return bytes.Compare(a[:], b[:]) }
-	for _, key := range slices.SortedFunc(maps.Keys(t.events), compare) {
+	keys := slices.Collect(maps.Keys(t.events))
+	slices.SortFunc(keys, func(a, b eventKey) int { return bytes.Compare(a[:], b[:]) })
+	for i := range keys {
 		// A row that is there already must not make its page a changed one.
-		if _, err := t.get(events, key[:]); err == nil {
+		key := keys[i][:]
+		if _, err := t.get(events, key); err == nil {
 			continue
 		}
-		if err := t.set(events, key[:], []byte{}); err != nil {
+		if err := t.set(events, key, []byte{}); err != nil {
 			return err
 		}
 	}
