@@ -39,6 +39,13 @@ type Config struct {
 	// coordinator: a hint, such as membership carries. It must not wait. Nil:
 	// nobody does.
 	HasUplink func(identity.DeviceID) bool
+	// UplinkLimit is how much may go between this device and the coordinator each
+	// day; zero: as much as there is. Spent is what was used of it before, and
+	// SaveSpent is told what is used now, each minute while that changes and in the
+	// end; nil: it is forgotten.
+	UplinkLimit UplinkLimit
+	Spent       Spent
+	SaveSpent   func(Spent)
 	// MaxPeers is how many sessions there may be at a time: 64 if 0.
 	MaxPeers int
 
@@ -138,6 +145,9 @@ func (cfg *Config) complete() error {
 	}
 	if cfg.HasUplink == nil {
 		cfg.HasUplink = func(identity.DeviceID) bool { return false }
+	}
+	if cfg.SaveSpent == nil {
+		cfg.SaveSpent = func(Spent) {}
 	}
 	if cfg.Dial == nil {
 		cfg.Dial = func(ctx context.Context, d link.DialConfig) (Conn, error) {

@@ -43,6 +43,7 @@ type network struct {
 	traffic atomic.Int64 // bytes written
 	writes  atomic.Int64
 	uplinks atomic.Int64  // bytes written between devices and the coordinator
+	bodies  atomic.Int64  // those of them that are of messages with records
 	latency time.Duration // of a way; 0: none, and writers wait for readers
 	tally   tally         // of the frames between devices of the LAN, once it is reset
 	running sync.WaitGroup
@@ -452,10 +453,11 @@ func (c *memConn) Write(p []byte) (int, error) {
 	c.pair.net.writes.Add(1)
 	if c.pair.numbers[1] == 0 || c.pair.numbers[0] == 0 {
 		c.pair.net.uplinks.Add(int64(len(p)))
+		c.meter.bodies = &c.pair.net.bodies
 	} else {
 		c.meter.tally = &c.pair.net.tally
-		c.meter.add(p)
 	}
+	c.meter.add(p)
 	n, err := c.Conn.Write(p)
 	return n, c.mend(err)
 }

@@ -26,6 +26,7 @@ type Node struct {
 	mu     sync.Mutex
 	uplink uplinkState
 	sharer *sharer
+	meter  *meter // nil: the uplink has no limit
 	past   map[identity.DeviceID]memory
 	routes *exchange.Routes // nil without an address book
 
@@ -52,6 +53,9 @@ func New(cfg Config) (*Node, error) {
 		n.routes = exchange.NewRoutes(cfg.Clock)
 		n.sharer = newSharer(n.lan.choice.draw)
 	}
+	if !cfg.UplinkLimit.IsZero() {
+		n.meter = &meter{limit: cfg.UplinkLimit, spent: cfg.Spent, saved: cfg.Spent}
+	}
 	n.uplink = uplinkState{state: Connecting, words: connectingWords, since: cfg.Clock.Now()}
 	if len(cfg.Uplink.Addresses) == 0 {
 		n.uplink.state = Offline
@@ -71,6 +75,9 @@ func (n *Node) Run(ctx context.Context) error {
 		if n.lan != nil {
 			group.Go(func() error { n.runSharing(ctx); return nil })
 		}
+		if n.meter != nil {
+			group.Go(func() error { n.runMeter(ctx); return nil })
+		}
 	}
 	if n.lan != nil {
 		group.Go(func() error { n.lan.run(ctx); return nil })
@@ -79,6 +86,9 @@ func (n *Node) Run(ctx context.Context) error {
 		group.Go(func() error { return n.accept(ctx, &group) })
 	}
 	err := group.Wait()
+	if n.meter != nil {
+		n.saveSpent()
+	}
 	if ctx.Err() != nil {
 		return nil
 	}

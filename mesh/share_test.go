@@ -164,3 +164,44 @@ func testLeftByOthers(t *testing.T, seed uint64) {
 		}
 	})
 }
+
+// Thirty devices of one LAN cost their common uplink about what one would: the
+// records that come and go cross it once.
+func TestThirtyDevicesOneUplink(t *testing.T) {
+	const remote = 31
+	cost := func(n int, seed uint64) (bytes int64, copies float64) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newNetwork(t, remote, seed)
+			w.latency = time.Millisecond
+			defer w.stopAll()
+			w.claim()
+			w.setCut(func(a, b int) bool { return a != 0 && b != 0 && (a == remote || b == remote) }, false)
+			w.start(0, remote)
+			w.start(upTo(n)...)
+			w.after(3 * time.Minute)
+			w.bodies.Store(0)
+			before, total := w.uplinks.Load(), 0
+			for range 30 {
+				for i := range 4 { // what a school elsewhere writes, and what this one does
+					incompressible(t, w.devices[remote].replica, identity.LaneDetail, 2, 1500)
+					incompressible(t, w.devices[1+i%n].replica, identity.LaneDetail, 2, 1500)
+					total += 4
+				}
+				w.after(2 * time.Second)
+			}
+			w.after(time.Minute)
+			if !w.equal(append(upTo(n), 0, remote)...) {
+				t.Errorf("%d devices are not equal", n)
+			}
+			// The remote school's own uplink carries all of it as well.
+			bytes, copies = w.bodies.Load(), float64(w.bodies.Load())/float64(total)/1800
+			t.Logf("%d devices: %d kB of records with the coordinator, %d kB of all else, %.2f copies", n, bytes>>10, (w.uplinks.Load()-before-bytes)>>10, copies)
+		})
+		return bytes, copies
+	}
+	one, _ := cost(1, 62)
+	thirty, _ := cost(30, 63)
+	if thirty > one*12/10 {
+		t.Errorf("thirty devices cost %d bytes of records, one %d", thirty, one)
+	}
+}

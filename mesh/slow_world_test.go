@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/classmesh/classmesh/mesh/exchange"
@@ -133,6 +135,15 @@ func (t *tally) reset() {
 	t.frames, t.bytes = map[wire.Type]int{}, map[wire.Type]int{}
 }
 
+func (t *tally) add(typ wire.Type, size int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.frames != nil {
+		t.frames[typ]++
+		t.bytes[typ] += size
+	}
+}
+
 // of returns how many frames of some types there were, and their bytes.
 func (t *tally) of(types ...wire.Type) (frames, bytes int) {
 	t.mu.Lock()
@@ -154,8 +165,9 @@ func (t *tally) all() (bytes int) {
 
 // meter takes the bytes of one direction apart into frames.
 type meter struct {
-	tally *tally
-	rest  []byte
+	tally  *tally        // or nil
+	bodies *atomic.Int64 // bytes of messages with records; or nil
+	rest   []byte
 }
 
 func (m *meter) add(p []byte) {
@@ -166,12 +178,13 @@ func (m *meter) add(p []byte) {
 		if n <= 0 || len(m.rest) < size {
 			return
 		}
-		m.tally.mu.Lock()
-		if m.tally.frames != nil {
-			m.tally.frames[wire.Type(m.rest[0])]++
-			m.tally.bytes[wire.Type(m.rest[0])] += size
+		typ := wire.Type(m.rest[0])
+		if m.tally != nil {
+			m.tally.add(typ, size)
 		}
-		m.tally.mu.Unlock()
+		if m.bodies != nil && slices.Contains(bodies, typ) {
+			m.bodies.Add(int64(size))
+		}
 		m.rest = m.rest[size:]
 	}
 }

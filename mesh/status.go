@@ -45,6 +45,12 @@ type UplinkStatus struct {
 	LastError string // of the last attempt, for logs; empty while connected
 	// Session is the report of the session that is open, or of the last.
 	Session exchange.Report
+	// Limit is how much may go to and from the coordinator each day, zero for as
+	// much as there is, and Spent what was used of it. Withheld are the lanes of
+	// which nothing more goes today.
+	Limit    UplinkLimit
+	Spent    Spent
+	Withheld []identity.Lane
 }
 
 // PeerState is how a node stands with a peer.
@@ -137,6 +143,7 @@ func (n *Node) Status() Status {
 			s.Uplink.Since, s.Uplink.LastOK, s.Uplink.LastError = u.link.since, n.cfg.Clock.Now(), ""
 		}
 	}
+	n.limitStatus(&s.Uplink)
 	s.Uplink.Equal = s.Uplink.Session.Equal
 	s.Peers = n.peers(u.link)
 	return s
@@ -187,7 +194,7 @@ func (n *Node) peers(uplink *peerLink) []Peer {
 }
 
 // HasUplink reports whether a session with the coordinator is open that it has
-// accepted: what is to be told to others on the LAN.
+// accepted, and that may carry all lanes: what is to be told to others on the LAN.
 func (n *Node) HasUplink() bool {
 	n.mu.Lock()
 	l := n.uplink.link
@@ -196,7 +203,7 @@ func (n *Node) HasUplink() bool {
 		return false
 	}
 	r := l.session.Report()
-	return accepted(r) && !r.Over
+	return accepted(r) && !r.Over && r.Withheld == 0
 }
 
 // uplinkBegan notes that there is a session with the coordinator, which may or
@@ -206,6 +213,10 @@ func (n *Node) uplinkBegan(l *peerLink) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.uplink.link = l
+	if n.meter != nil {
+		n.meter.seen = [lanes]uint64{}
+		n.allow(l)
+	}
 }
 
 // uplinkWas notes that the coordinator was connected until now.
@@ -226,6 +237,9 @@ func (n *Node) setUplink(o outcome, err error) {
 	u := &n.uplink
 	was := u.state
 	if u.link != nil {
+		if n.meter != nil {
+			n.meterNow()
+		}
 		u.last = u.link.session.Report()
 		if accepted(u.last) {
 			was = Connected

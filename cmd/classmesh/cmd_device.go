@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/classmesh/classmesh/mesh"
 )
 
 func newDeviceCommand(p *program) *cobra.Command {
@@ -46,6 +48,7 @@ interrupted, repeat the same command.`,
 func newServeCommand(p *program) *cobra.Command {
 	var dir string
 	var o serveOptions
+	var limit string
 	c := &cobra.Command{
 		Use:   "serve --data DIR --web ADDR",
 		Short: "Serve the device's pages and keep it in sync, until it is interrupted",
@@ -59,6 +62,12 @@ not let them, --peer names one device, and that is enough for all to connect.`,
 			if o.lan.address == noLAN {
 				o.lan.address = ""
 			}
+			if limit != "" {
+				var err error
+				if o.limit, err = mesh.ParseUplinkLimit(limit); err != nil {
+					return usageError{err}
+				}
+			}
 			return serveDevice(c.Context(), p, dir, o, func(s serving) {
 				fmt.Fprintf(p.out, "%q serves its pages at %s\n", s.name, s.url)
 			})
@@ -67,6 +76,7 @@ not let them, --peer names one device, and that is enough for all to connect.`,
 	dataFlag(c, &dir)
 	c.Flags().StringVar(&o.lan.address, "lan", defaultLAN, "host:port for other devices of the network, over UDP and TCP; "+noLAN+": exchange with the coordinator alone")
 	c.Flags().StringArrayVar(&o.lan.peers, "peer", nil, "host:port of another device, if they do not find each other; may be repeated")
+	c.Flags().StringVar(&limit, "uplink-limit", "", "how much may go to and from the coordinator each day, such as 50MB for all records or detail=20MB for single answers")
 	c.Flags().StringVar(&o.web, "web", ":8080", "host:port for the pages; without a host, all of this machine's addresses")
 	metricsFlag(c, &o.metrics)
 	return c

@@ -27,6 +27,7 @@ type serveOptions struct {
 	web     string // host:port of the pages
 	metrics string // host:port of the metrics; empty: none
 	lan     lanOptions
+	limit   mesh.UplinkLimit // of what goes to the coordinator each day
 }
 
 // serveDevice runs a device until ctx is done. It calls ready when pages and
@@ -43,6 +44,9 @@ func serveDevice(ctx context.Context, p *program, dir string, o serveOptions, re
 // serve is serveDevice with data that is open already, and stays so.
 func (d *device) serve(ctx context.Context, o serveOptions, ready func(serving)) error {
 	config := d.meshConfig()
+	if !o.limit.IsZero() {
+		d.limitUplink(&config, o.limit)
+	}
 	if o.lan.address != "" {
 		lan, err := newLAN(d, o.lan)
 		if err != nil {

@@ -65,6 +65,11 @@ func (m *Machine) hearEntries(msg *wire.Entries) {
 func (m *Machine) addRun(run wire.Run, more bool) {
 	in := m.accept.open
 	size := run.Size()
+	n := len(run.Data)
+	if len(in.runs) == 0 {
+		n = bytesOf(in.first)
+	}
+	m.spent(m.laneOf(in.first), n)
 	in.runs, in.size = append(in.runs, run), in.size+size
 	m.credit.granted -= size
 	switch {
@@ -83,6 +88,21 @@ func (m *Machine) addRun(run wire.Run, more bool) {
 			m.arrivedPush(in, msg)
 		}
 	}
+}
+
+// laneOf is the lane of the entries that a message begins.
+func (m *Machine) laneOf(first wire.Message) identity.Lane {
+	switch first := first.(type) {
+	case *wire.Push:
+		return first.Account.Lane
+	case *wire.Difference:
+		return first.Account.Lane
+	case *wire.Segment:
+		if r := m.fetch.requests[first.Request]; r != nil {
+			return r.branch.lane
+		}
+	}
+	return identity.LaneDetail
 }
 
 // store hands an answer to the replica, and gives its credit back when it is

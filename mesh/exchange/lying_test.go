@@ -622,7 +622,7 @@ func samples(t testing.TB) []wire.Message {
 			&wire.Nothing{Request: 1, Reason: wire.ReasonGone}, wire.NewWant(1, wire.FullName(ref), 0, 0, false),
 			wire.NewWantSegments(1, wire.FullName(ref), 1, []records.Need{{First: 1}}),
 			&wire.Entries{Run: runs[0]}, moreRows(list.Rows, false), &wire.Receipt{Encoded: make([]byte, 100)},
-			&wire.Key{Encoded: w.key(1).Encode()}, &wire.Links{Among: []uint64{1, 2}}, &wire.Enough{Log: 1}, &wire.More{Logs: []uint64{1}},
+			&wire.Key{Encoded: w.key(1).Encode()}, &wire.Links{Among: []uint64{1, 2}}, &wire.Enough{Log: 1}, &wire.Limit{Lanes: 1}, &wire.More{Logs: []uint64{1}},
 			wire.NewVectorSums(rows, wire.MinSums),
 			wire.NewBye(wire.CodeDone, ""),
 		},
@@ -690,8 +690,8 @@ func TestWrongTime(t *testing.T) {
 			}
 		}
 	}
-	if len(types) != 24 {
-		t.Errorf("%d types of message were tried, want all 24", len(types))
+	if len(types) != 25 {
+		t.Errorf("%d types of message were tried, want all 25", len(types))
 	}
 }
 

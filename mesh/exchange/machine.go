@@ -55,6 +55,7 @@ type Machine struct {
 	safe    safety
 	share   sharing
 	spread  spreading
+	limit   limiting
 	key     keying
 }
 
@@ -117,6 +118,8 @@ func (m *Machine) Step(e Event) []Effect {
 		m.lost(e.Err)
 	case Shared:
 		m.shareWith(e.Sharing)
+	case Allowed:
+		m.allow(e.Allowance)
 	case Woken: // to look again
 	case Stop:
 		m.bye(e.Code, e.Words)
@@ -141,6 +144,7 @@ func (m *Machine) proceed() {
 		m.storeReceipts,
 		m.compareMore,
 		m.returnCredit,
+		m.sayLimit,
 		m.watchForStall,
 	} {
 		if m.phase == open {
@@ -242,6 +246,8 @@ func (m *Machine) receiveOpen(msg wire.Message) bool {
 		m.hearLinks(msg)
 	case *wire.Enough:
 		m.hearEnough(msg)
+	case *wire.Limit:
+		m.hearLimit(msg)
 	case *wire.More:
 		m.hearMore(msg)
 	default:
@@ -424,7 +430,9 @@ func (m *Machine) setTimer(t Timer) {
 	m.effects = append(m.effects, SetTimer{t, after})
 }
 
-// maxLanes is how many lanes are told apart; later ones travel with the last.
-const maxLanes = len(identity.Lanes)
+// Lanes is how many lanes are told apart; later ones travel with the last.
+const Lanes = len(identity.Lanes)
+
+const maxLanes = Lanes
 
 func laneIndex(l identity.Lane) int { return min(int(l), maxLanes-1) }

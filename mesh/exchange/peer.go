@@ -163,7 +163,7 @@ func (m *Machine) learn(ref records.BranchRef) {
 
 // lacks reports whether the peer has something of a branch that is not here.
 func (m *Machine) lacks(b *branch) bool {
-	if m.leaves(b) && !m.share.late[prefixOf(b.name.Log)] {
+	if m.leaves(b) && !m.share.late[prefixOf(b.name.Log)] || m.withheld(b.lane) {
 		return false
 	}
 	counter, _ := m.frontier(b)

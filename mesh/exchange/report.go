@@ -28,6 +28,12 @@ type Report struct {
 	BytesSent       uint64 // of frames; counted by Session
 	BytesReceived   uint64 // of frames; counted by Session
 
+	// LaneBytes are the bytes of entries that went over the line, both ways, by
+	// lane; Withheld has a bit for each lane of which nothing is given or taken,
+	// because the allowance is used up.
+	LaneBytes [Lanes]uint64
+	Withheld  uint32
+
 	PushesSent, PushesIgnored uint64 // ignored: received, but not from where this side stood
 	SegmentsTaken             uint64
 	PartialLists              uint64 // lists of which the peer had only some segments

@@ -26,6 +26,7 @@ type slot struct {
 	credit  int // that the answer takes
 	records int
 	log     identity.LogID
+	lane    identity.Lane
 	counter uint64 // that the peer has when it has stored the answer; 0: unknown
 }
 
@@ -122,6 +123,10 @@ func (m *Machine) ask(name wire.Name, found func(records.BranchRef, identity.Lan
 			lane = row.Lane
 		}
 	}
+	if m.withheld(lane) {
+		m.send(&wire.Nothing{Request: request, Reason: wire.ReasonLater})
+		return
+	}
 	found(ref, lane)
 }
 
@@ -137,6 +142,7 @@ func (m *Machine) enqueue(lane identity.Lane, s *slot, read func(id uint64) Effe
 			}
 		})
 	}
+	s.lane = lane
 	i := laneIndex(lane)
 	m.serve.slots[i] = append(m.serve.slots[i], s)
 	m.serve.pending++
@@ -165,6 +171,14 @@ func reasonOf(err error) wire.Reason {
 // serveMore sends what is ready and allowed, and reads ahead.
 func (m *Machine) serveMore() {
 	v := &m.serve
+	for lane := range v.slots {
+		for _, s := range v.slots[lane] {
+			if !s.started && m.withheld(s.lane) {
+				s.started = true
+				m.nothing(s, wire.ReasonLater)
+			}
+		}
+	}
 	for lane := range v.slots {
 		for len(v.slots[lane]) > 0 {
 			s := v.slots[lane][0]
@@ -206,5 +220,6 @@ func (m *Machine) answer(lane int, s *slot) {
 	if _, none := s.answer[0].(*wire.Nothing); none && s.series != nil {
 		s.series.over = true
 	}
+	m.spent(s.lane, bytesOf(s.answer...))
 	m.send(s.answer...)
 }

@@ -194,7 +194,7 @@ func (m *Machine) fetchSegments() {
 // fetchSegmentsOf reports whether there is more to ask for than may be.
 func (m *Machine) fetchSegmentsOf(b *branch) (more bool) {
 	s := &b.staging
-	if m.fetch.full || m.fetch.refused {
+	if m.fetch.full || m.fetch.refused || m.withheld(b.lane) {
 		s.stale = true
 	}
 	for !s.stale && len(s.needs) > 0 && s.out+s.storing < maxSegmentsOut && len(m.fetch.requests) < maxRequests {

@@ -36,7 +36,7 @@ const maxPushBytes = 256 << 10
 func (m *Machine) tellCommit(c *records.Commit) {
 	m.tell.news = true
 	m.learn(c.Ref)
-	if m.holds(c.Ref, c.Head.Counter) || m.spared(c.Ref.Log) || m.judge() != Member {
+	if m.holds(c.Ref, c.Head.Counter) || m.spared(c.Ref.Log) || m.withheld(c.Lane) || m.judge() != Member {
 		return
 	}
 	if !m.pushes(c) {
@@ -51,7 +51,9 @@ func (m *Machine) tellCommit(c *records.Commit) {
 			delete(m.tell.dirty, c.Ref.Log)
 			m.report.PushesSent++
 			m.report.sent(laneIndex(c.Lane), len(d.Entries))
-			m.send(wire.NewPush(c, runs)...)
+			push := wire.NewPush(c, runs)
+			m.spent(c.Lane, bytesOf(push...))
+			m.send(push...)
 			return
 		}
 	}

@@ -45,6 +45,9 @@ const (
 	TypeVectorSums
 
 	firstOptional Type = 128
+
+	// TypeLimit is optional.
+	TypeLimit Type = 128
 )
 
 // Message is one of the messages of this package: always a pointer.
@@ -121,6 +124,8 @@ func describe(t Type) (description, bool) {
 		return description{16, func() Message { return new(Enough) }}, true
 	case TypeMore:
 		return description{8*MaxMore + 8, func() Message { return new(More) }}, true
+	case TypeLimit:
+		return description{16, func() Message { return new(Limit) }}, true
 	case TypeSafe:
 		return description{MaxPayloadBytes, func() Message { return new(Safe) }}, true
 	case TypeKey:

@@ -115,6 +115,8 @@ const (
 	ReasonLease
 	// ReasonFailed: reading failed.
 	ReasonFailed
+	// ReasonLater: not now; there will be word when it may be asked for.
+	ReasonLater
 )
 
 // Nothing answers a Want or WantSegments that has no other answer.

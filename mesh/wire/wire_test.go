@@ -103,6 +103,7 @@ func samples(t testing.TB) map[string][]wire.Message {
 		"links":         {&wire.Links{Among: []uint64{3, 1 << 60}}},
 		"enough":        {&wire.Enough{Log: 1 << 60}},
 		"more":          {&wire.More{Logs: []uint64{3, 1 << 60}}},
+		"limit":         {&wire.Limit{Lanes: 6}},
 		"safe":          wire.NewSafe(vector[:1]),
 		"counters-safe": {&wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 7}, Fingerprint: identity.Hash{7}, Safe: 1 << 60}},
 		"vector":        wire.NewVector(vector, true),
