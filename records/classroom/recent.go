@@ -42,8 +42,26 @@ func (r Recent) Merge(s Recent) Recent {
 	if len(s) == 0 {
 		return r
 	}
-	union := slices.Concat(r, s)
-	slices.SortFunc(union, func(a, b Answer) int { return b.compare(a) })
-	union = slices.Compact(union)
-	return slices.Clip(union[:min(len(union), Window)])
+	r, s = r.sorted(), s.sorted()
+	merged := make(Recent, 0, min(len(r)+len(s), Window))
+	for len(merged) < Window && len(r)+len(s) > 0 {
+		if len(r) == 0 || len(s) > 0 && s[0].compare(r[0]) > 0 {
+			r, s = s, r // the newer is in r
+		}
+		if n := len(merged); n == 0 || merged[n-1] != r[0] {
+			merged = append(merged, r[0])
+		}
+		r = r[1:]
+	}
+	return merged
+}
+
+// sorted returns the answers with the newest first, as they mostly are.
+func (r Recent) sorted() Recent {
+	newest := func(a, b Answer) int { return b.compare(a) }
+	if !slices.IsSortedFunc(r, newest) {
+		r = slices.Clone(r)
+		slices.SortFunc(r, newest)
+	}
+	return r
 }
