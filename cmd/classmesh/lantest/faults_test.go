@@ -30,13 +30,7 @@ func TestPartition(t *testing.T) {
 
 	s.Halve(4)
 	left, right := s.rooms[:4], s.rooms[4:]
-	lessons := time.NewTicker(2 * time.Second)
-	defer lessons.Stop()
-	for began, i := time.Now(), 0; time.Since(began) < cutFor(); i++ {
-		left[i%4].work(1)
-		right[i%4].work(1)
-		<-lessons.C
-	}
+	s.lesson(cutFor(), left[0], right[3], left[1], right[2], left[2], right[1], left[3], right[0])
 	for _, half := range [][]*room{left, right} {
 		s.all(half, patience, "halves", func(r *room) bool { return r.status().linked() == 3 })
 		prints := map[string]bool{}

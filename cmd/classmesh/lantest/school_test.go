@@ -311,6 +311,17 @@ func (r *room) work(questions int) {
 	}
 }
 
+// lesson has rooms work in turn, for as long as it lasts.
+func (s *school) lesson(lasts time.Duration, rooms ...*room) {
+	s.t.Helper()
+	next := time.NewTicker(time.Second)
+	defer next.Stop()
+	for began, i := time.Now(), 0; time.Since(began) < lasts; i++ {
+		rooms[i%len(rooms)].work(1)
+		<-next.C
+	}
+}
+
 // seen is how many answers the device knows of.
 func (r *room) seen() int {
 	r.s.t.Helper()
