@@ -276,8 +276,8 @@ func (r *Replica) publish(b *batch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	maps.Copy(r.branches, b.branches)
-	for slot, br := range b.branches {
-		r.logs[br.Log()] = slot
+	for _, br := range b.branches {
+		r.index(br)
 	}
 	if b.roster != nil {
 		r.roster.Store(b.roster)

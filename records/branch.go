@@ -33,6 +33,17 @@ func (br *branch) ref() BranchRef {
 	return BranchRef{br.Head.Log, br.Head.Start()}
 }
 
+// index lets a branch be found by its log and its device. r.mu is held, or nobody
+// else has r yet.
+func (r *Replica) index(br *branch) {
+	log := br.Log()
+	if _, known := r.logs[log]; !known {
+		device := br.Certificate.Device.ID()
+		r.devices[device] = append(r.devices[device], br.Slot)
+	}
+	r.logs[log] = br.Slot
+}
+
 // held returns the branch that a name stands for, or nil: the one branch of
 // the log. r.mu is held.
 func (r *Replica) held(ref BranchRef) *branch { return r.branches[r.logs[ref.Log]] }
@@ -75,8 +86,8 @@ func (r *Replica) HeadsOf(d identity.DeviceID) []Head {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	var heads []Head
-	for _, br := range r.branches {
-		if !br.Head.IsZero() && br.Certificate.Device.ID() == d {
+	for _, slot := range r.devices[d] {
+		if br := r.branches[slot]; !br.Head.IsZero() {
 			heads = append(heads, br.Head)
 		}
 	}

@@ -106,8 +106,10 @@ func (w *world) learn(h *history, process identity.StartID, recs []records.Recor
 func (w *world) check(p *peer) {
 	w.t.Helper()
 	digests := map[identity.LogID]string{}
+	var branches []records.Branch
 	err := p.memory.View(w.t.Context(), func(tx records.Tx) error {
 		return tx.Branches(func(b records.Branch) error {
+			branches = append(branches, b)
 			h := w.logs[b.Log()]
 			if h == nil {
 				return fmt.Errorf("log %v is nobody's", b.Log().Short())
@@ -122,6 +124,9 @@ func (w *world) check(p *peer) {
 	})
 	if err == nil {
 		err = w.checkViews(p)
+	}
+	if err == nil {
+		err = checkVector(p, branches)
 	}
 	if forks, e := p.Forks(w.t.Context()); e != nil || len(forks) > 0 {
 		err = errors.Join(err, e, fmt.Errorf("%d forks of honest authors", len(forks)))
@@ -139,6 +144,35 @@ func (w *world) check(p *peer) {
 			w.fail("replica %d: %v", p.n, err)
 		}
 	}
+}
+
+// checkVector checks that what a replica tells of its logs is what it has stored.
+func checkVector(p *peer, branches []records.Branch) error {
+	slices.SortFunc(branches, func(a, b records.Branch) int { return a.Log().Compare(b.Log()) })
+	var rows []records.VectorRow
+	heads := map[identity.DeviceID][]records.Head{}
+	for _, b := range branches {
+		h, start := b.Head, b.Target.Start()
+		if !h.IsZero() {
+			start = h.Start()
+			device := b.Certificate.Device.ID()
+			heads[device] = append(heads[device], h)
+		} else if b.Target.IsZero() {
+			continue
+		}
+		rows = append(rows, records.VectorRow{
+			BranchRef: records.BranchRef{Log: b.Log(), Start: start}, Lane: b.Lane, Counter: h.Counter, Staged: b.Target.Counter,
+		})
+	}
+	if got := p.State().Rows; !slices.Equal(got, rows) {
+		return fmt.Errorf("the vector is %v, stored is %v", got, rows)
+	}
+	for device, want := range heads {
+		if got := p.HeadsOf(device); !slices.EqualFunc(got, want, func(a, b records.Head) bool { return a.Hash() == b.Hash() }) {
+			return fmt.Errorf("%d heads of device %v, stored are %d", len(got), device, len(want))
+		}
+	}
+	return nil
 }
 
 // checkBranch checks one branch, and returns what may not change by itself.

@@ -78,7 +78,9 @@ type Replica struct {
 	mu       sync.RWMutex // guards what follows; written only by the batch's owner
 	branches map[Slot]*branch
 	logs     map[identity.LogID]Slot
-	state    *State // nil when it must be made anew
+	devices  map[identity.DeviceID][]Slot // of their logs
+	order    []Slot                       // by log; made anew when there are more logs
+	state    *State                       // nil when it must be made anew
 
 	self atomic.Pointer[incarnation]
 
@@ -139,6 +141,7 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 		device:   cfg.Identity.Public().ID(),
 		branches: map[Slot]*branch{},
 		logs:     map[identity.LogID]Slot{},
+		devices:  map[identity.DeviceID][]Slot{},
 		unswept:  map[Slot]sweeping{},
 
 		verifiers: make(chan struct{}, runtime.GOMAXPROCS(0)),
@@ -222,7 +225,7 @@ func (r *Replica) load(tx Tx) error {
 			br.targets = []*target{newTarget(b.Target, rows)}
 		}
 		r.branches[b.Slot] = br
-		r.logs[b.Log()] = b.Slot
+		r.index(br)
 		return r.findDrops(tx, b.Slot)
 	})
 }

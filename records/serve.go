@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/classmesh/classmesh/records/identity"
@@ -28,15 +29,21 @@ func (r *Replica) State() *State {
 	if r.state != nil {
 		return r.state
 	}
-	list := make([]*branch, 0, len(r.branches))
-	for _, br := range r.branches {
-		if !br.Head.IsZero() || !br.Target.IsZero() {
+	if len(r.order) != len(r.logs) { // logs do not go away
+		r.order = r.order[:0]
+		for _, log := range slices.SortedFunc(maps.Keys(r.logs), identity.LogID.Compare) {
+			r.order = append(r.order, r.logs[log])
+		}
+	}
+	list := make([]*branch, 0, len(r.order))
+	for _, slot := range r.order {
+		if br := r.branches[slot]; !br.Head.IsZero() || !br.Target.IsZero() {
 			list = append(list, br)
 		}
 	}
-	slices.SortFunc(list, func(a, b *branch) int { x, y := a.ref(), b.ref(); return x.Log.Compare(y.Log) })
 	s := &State{Zone: r.zone, Epoch: r.Roster().Epoch, Rows: make([]VectorRow, len(list))}
-	text := binary.BigEndian.AppendUint32(nil, s.Epoch.Life)
+	text := make([]byte, 0, 12+len(list)*(2*identity.HashBytes+8))
+	text = binary.BigEndian.AppendUint32(text, s.Epoch.Life)
 	text = binary.BigEndian.AppendUint64(text, s.Epoch.Number)
 	for i, br := range list {
 		h := &br.Head
