@@ -22,6 +22,7 @@ type assets map[string]asset
 
 type asset struct {
 	data      []byte
+	zipped    []byte // the same as a gzip file
 	version   string // hash of data
 	mediaType string
 }
@@ -49,7 +50,7 @@ func loadAssets() (assets, error) {
 			return nil, fmt.Errorf("read static file %s: its type is not known", f.Name())
 		}
 		h := sha256.Sum256(data)
-		all[f.Name()] = asset{data, hex.EncodeToString(h[:8]), mediaType}
+		all[f.Name()] = asset{data, gzipped([]*part{oncePart(data)}), hex.EncodeToString(h[:8]), mediaType}
 	}
 	return all, nil
 }
@@ -78,6 +79,12 @@ func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-cache")
 	if r.PathValue("version") == f.version {
 		h.Set("Cache-Control", forEver)
+	}
+	h.Set("Vary", "Accept-Encoding")
+	if takesGzip(r) {
+		h.Set("ETag", `"`+f.version+`-gzip"`)
+		h.Set("Content-Encoding", "gzip")
+		f.data = f.zipped
 	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.data))
 }

@@ -1,13 +1,19 @@
 package web_test
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
 
 	"github.com/classmesh/classmesh/records/classroom"
 )
@@ -160,4 +166,71 @@ func TestClassPageInFewBytes(t *testing.T) {
 	if a := ask("If-None-Match", tag); a.StatusCode != 200 || a.Header.Get("ETag") == tag {
 		t.Errorf("somebody has answered: %s, tag %s", a.Status, a.Header.Get("ETag"))
 	}
+}
+
+// hasty serves pages that keep themselves up to date fifty times as often, and
+// tells how class pages were answered, if anybody listens.
+type hasty struct {
+	http.Handler
+	statuses chan int
+}
+
+func (h *hasty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.Header.Del("Accept-Encoding")
+	kept := httptest.NewRecorder()
+	h.Handler.ServeHTTP(kept, r)
+	if strings.HasPrefix(r.URL.Path, "/classes/") {
+		select {
+		case h.statuses <- kept.Code:
+		default:
+		}
+	}
+	maps.Copy(w.Header(), kept.Header())
+	w.Header().Del("Content-Length")
+	w.WriteHeader(kept.Code)
+	w.Write(bytes.Replace(kept.Body.Bytes(), []byte(`data-refresh="10"`), []byte(`data-refresh="0.2"`), 1))
+}
+
+// TestClassPageKeepsUp: a page that is looked at shows what learners do, by
+// itself, also after it was told many times that nothing has changed, and does
+// not pull away what somebody has just reached.
+func TestClassPageKeepsUp(t *testing.T) {
+	ctx := newChromium(t)
+	d := newDevice(t)
+	h := &hasty{d.server.Config.Handler, make(chan int)}
+	d.server.Config.Handler = h
+	b := newTab(d, ctx)
+	b.signIn("teacher")
+	b.open("/classes/" + d.class.String())
+	child := d.signedIn("amina")
+	// times waits until the page has asked twice more and heard a status.
+	times := func(status int) {
+		t.Helper()
+		for range 2 {
+			for got := 0; got != status; {
+				select {
+				case got = <-h.statuses:
+				case <-time.After(30 * time.Second):
+					t.Fatalf("the page does not ask, or is not answered %d", status)
+				}
+			}
+		}
+	}
+	shows := func(n int) {
+		t.Helper()
+		b.wait(fmt.Sprintf(`document.querySelector("td .count") && document.querySelector("td .count").textContent === "%d"`, n))
+	}
+	for i := range 3 {
+		times(http.StatusNotModified)
+		child.json("POST", "/api/v1/attempts", attempt(fmt.Sprint(i), "5", i), 200)
+		shows(i + 1)
+	}
+	b.do("reach a cell", chromedp.Evaluate[chromedp.Void](`void document.querySelector("td a").focus()`))
+	child.json("POST", "/api/v1/attempts", attempt("4", "5", 4), 200)
+	times(http.StatusOK)
+	if got := eval[string](b, `document.querySelector("td .count").textContent + document.activeElement.tagName`); got != "3A" {
+		t.Errorf("under the finger the page shows %s", got)
+	}
+	b.do("leave it", chromedp.Evaluate[chromedp.Void](`void document.activeElement.blur()`))
+	shows(4)
 }

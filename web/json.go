@@ -60,7 +60,7 @@ func wordsOfJSON(err error) string {
 	return strings.TrimPrefix(err.Error(), "json: ")
 }
 
-func writeJSON(w http.ResponseWriter, status int, body any) {
+func writeJSON(w http.ResponseWriter, r *http.Request, status int, body any) {
 	b, err := json.Marshal(body)
 	if err != nil {
 		// Only our own types are written, which marshal.
@@ -68,8 +68,7 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(status)
-	w.Write(append(b, '\n')) // who is gone gets nothing
+	sendParts(w, r, status, []*part{oncePart(append(b, '\n'))})
 }
 
 type apiFunc func(http.ResponseWriter, *visit) (any, error)
@@ -84,7 +83,7 @@ func (s *Server) openAPI(f apiFunc) http.Handler {
 		case answer == nil:
 			w.WriteHeader(http.StatusNoContent)
 		default:
-			writeJSON(w, http.StatusOK, answer)
+			writeJSON(w, v.Request, http.StatusOK, answer)
 		}
 		return nil
 	})

@@ -312,13 +312,29 @@ type progressPage struct {
 	OfStaff  bool // the person is
 }
 
-// progressCard is a content and the newest answers in it.
+// progressCard is a content and the newest answers in it. Its Href leads a
+// learner to the content, and staff to the answers, if there can be any.
 type progressCard struct {
 	card
 	Attempts, Right uint64
-	Recent          []bool
+	Recent          ticks
 	CompletedAt     int64
 }
+
+// ticks are the newest answers, right or not, oldest first, in a form that can
+// be compared.
+type ticks struct {
+	n     int
+	right [classroom.Window]bool
+}
+
+func newTicks(recent []bool) (t ticks) {
+	t.n = copy(t.right[:], recent)
+	return t
+}
+
+// List returns the answers.
+func (t ticks) List() []bool { return t.right[:t.n] }
 
 // shownDays is how many days of activity are shown.
 const shownDays = 14
@@ -329,11 +345,17 @@ func (s *Server) progressPage(v *visit, person *classroom.Person) (*progressPage
 		return nil, err
 	}
 	data := &progressPage{Person: person, Progress: p, OfStaff: person.Role.IsStaff()}
-	for _, c := range s.cfg.Library.Contents() {
+	for _, c := range s.contents {
 		k := progressCard{card: newCard(c, p, v.lang.Tag)}
+		if v.isStaff() {
+			k.Href = ""
+		}
 		if c.Exercise != nil {
 			sum := summaryOf(p, c.ID())
-			k.Attempts, k.Right, k.Recent, k.CompletedAt = sum.Attempts, sum.Right, sum.Recent, sum.CompletedAt
+			k.Attempts, k.Right, k.Recent, k.CompletedAt = sum.Attempts, sum.Right, newTicks(sum.Recent), sum.CompletedAt
+			if v.isStaff() {
+				k.Href = "/learners/" + person.ID.String() + "/exercises/" + c.ID()
+			}
 		} else {
 			k.CompletedAt = videoSummaryOf(p, c.ID()).CompletedAt
 		}

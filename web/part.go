@@ -90,28 +90,38 @@ func sendParts(w http.ResponseWriter, r *http.Request, status int, parts []*part
 	}
 	h := w.Header()
 	h.Set("Vary", "Accept-Encoding")
-	if status == http.StatusOK {
+	if status == http.StatusOK && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		// Weak: whether it is compressed makes no difference.
 		etag := `W/"` + strconv.FormatUint(tag.Sum64(), 36) + `"`
 		h.Set("ETag", etag)
-		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && hasTag(r, etag) {
+		if hasTag(r, etag) {
 			h.Del("Content-Type")
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
 	}
-	if size < minZipped || !takesGzip(r) {
-		h.Set("Content-Length", strconv.Itoa(size))
+	if size >= minZipped && takesGzip(r) {
+		b := gzipped(parts)
+		h.Set("Content-Encoding", "gzip")
+		h.Set("Content-Length", strconv.Itoa(len(b)))
 		w.WriteHeader(status)
-		for _, p := range parts {
-			w.Write(p.plain) // who is gone gets nothing
-		}
+		w.Write(b) // who is gone gets nothing
 		return
 	}
-	b := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255} // gzip (RFC 1952), of no time and system, fast
-	crc, waiting := uint32(0), 0
+	h.Set("Content-Length", strconv.Itoa(size))
+	w.WriteHeader(status)
+	for _, p := range parts {
+		w.Write(p.plain)
+	}
+}
+
+// gzipped returns parts as one gzip file (RFC 1952).
+func gzipped(parts []*part) []byte {
+	b := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255} // deflate, no flags, no time, fast, no system
+	crc, size, waiting := uint32(0), 0, 0
 	for i, p := range parts {
 		crc = crc32.Update(crc, crc32.IEEETable, p.plain)
+		size += len(p.plain)
 		if p.zipped != nil {
 			if waiting < i {
 				b = zip(b, parts[waiting:i]...)
@@ -125,11 +135,7 @@ func sendParts(w http.ResponseWriter, r *http.Request, status int, parts []*part
 	}
 	b = append(b, 1, 0, 0, 0xff, 0xff) // the last block, with nothing in it
 	b = binary.LittleEndian.AppendUint32(b, crc)
-	b = binary.LittleEndian.AppendUint32(b, uint32(size))
-	h.Set("Content-Encoding", "gzip")
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	w.WriteHeader(status)
-	w.Write(b)
+	return binary.LittleEndian.AppendUint32(b, uint32(size))
 }
 
 // hasTag reports whether a browser has the page with a tag.

@@ -119,3 +119,48 @@ func TestTakesGzip(t *testing.T) {
 		}
 	}
 }
+
+// TestAssetsZipped: a file of style or scripts is the same, compressed or not.
+func TestAssetsZipped(t *testing.T) {
+	s := &Server{}
+	var err error
+	if s.assets, err = loadAssets(); err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range s.assets {
+		ask := func(headers ...string) *http.Response {
+			r := httptest.NewRequest("GET", "/static/"+f.version+"/"+name, nil)
+			r.SetPathValue("file", name)
+			r.SetPathValue("version", f.version)
+			for i := 0; i < len(headers); i += 2 {
+				r.Header.Set(headers[i], headers[i+1])
+			}
+			w := httptest.NewRecorder()
+			s.asset(w, r)
+			return w.Result()
+		}
+		plain, zipped := ask(), ask("Accept-Encoding", "gzip")
+		text, err := io.ReadAll(plain.Body)
+		if err != nil || !bytes.Equal(text, f.data) || plain.Header.Get("Content-Encoding") != "" {
+			t.Errorf("%s: %d bytes as they are: %v", name, len(text), err)
+		}
+		z, err := gzip.NewReader(zipped.Body)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if text, err = io.ReadAll(z); err != nil || !bytes.Equal(text, f.data) {
+			t.Errorf("%s: %d bytes unzipped: %v", name, len(text), err)
+		}
+		for _, a := range []*http.Response{plain, zipped} {
+			if a.Header.Get("Cache-Control") != forEver || a.Header.Get("Vary") != "Accept-Encoding" {
+				t.Errorf("%s: headers %v", name, a.Header)
+			}
+		}
+		if plain.Header.Get("ETag") == zipped.Header.Get("ETag") {
+			t.Errorf("%s: both forms have the tag %s", name, plain.Header.Get("ETag"))
+		}
+		if a := ask("Accept-Encoding", "gzip", "If-None-Match", zipped.Header.Get("ETag")); a.StatusCode != http.StatusNotModified {
+			t.Errorf("%s to who has it: %s", name, a.Status)
+		}
+	}
+}

@@ -112,7 +112,7 @@ func (s *Server) fail(w http.ResponseWriter, v *visit, err error) {
 	}
 	p.tellRetry(w)
 	if v.isAPI() {
-		writeJSON(w, p.Status, map[string]any{"error": map[string]string{"code": p.Code, "message": v.lang.words(p)}})
+		writeJSON(w, v.Request, p.Status, map[string]any{"error": map[string]string{"code": p.Code, "message": v.lang.words(p)}})
 		return
 	}
 	data := struct{ Title, Message string }{v.lang.titleOf(p), v.lang.words(p)}

@@ -52,8 +52,9 @@ func loadPages() (pageSet, error) {
 type view struct {
 	server *Server
 	visit  *visit
-	Data   any
+	page   *template.Template
 	out    *output
+	Data   any
 }
 
 // output is a page in the making.
@@ -79,7 +80,7 @@ func (s *Server) render(w http.ResponseWriter, v *visit, status int, name string
 		return fmt.Errorf("show page: there is no page %q", name)
 	}
 	var out output
-	if err := t.Execute(&out, &view{s, v, data, &out}); err != nil {
+	if err := t.Execute(&out, &view{s, v, t, &out, data}); err != nil {
 		return fmt.Errorf("show page %s: %w", name, err)
 	}
 	out.cut()
@@ -91,7 +92,7 @@ func (s *Server) render(w http.ResponseWriter, v *visit, status int, name string
 func queryEscape(s string) string { return url.QueryEscape(s) }
 
 // With returns the same view of other data, for a template within.
-func (v *view) With(data any) *view { return &view{v.server, v.visit, data, v.out} }
+func (v *view) With(data any) *view { return &view{v.server, v.visit, v.page, v.out, data} }
 
 // Rows puts the rows of a class table where the template calls it.
 func (v *view) Rows(places []place) (template.HTML, error) {

@@ -124,3 +124,35 @@ func TestStandingsAreBounded(t *testing.T) {
 		t.Errorf("of a large class %d are kept", len(c.list))
 	}
 }
+
+// TestMemo: what is used stays, what is not is forgotten.
+func TestMemo(t *testing.T) {
+	var m memo
+	key := func(data any) memoKey { return memoKey{name: "card", data: data} }
+	text := template.HTML(strings.Repeat("x", 1000))
+	m.put(key("used"), "used")
+	for i := range 5 * maxMemoBytes / (memoOverhead + len(text)) {
+		m.put(key(i), text)
+		if got, ok := m.get(key("used")); !ok || got != "used" {
+			t.Fatalf("after %d others, what is used is %q", i, got)
+		}
+		if got, ok := m.get(key(i)); !ok || got != text {
+			t.Fatalf("%d is %q", i, got)
+		}
+		size := 0
+		for _, list := range []map[memoKey]template.HTML{m.new, m.old} {
+			for _, html := range list {
+				size += memoOverhead + len(html)
+			}
+		}
+		if size > maxMemoBytes {
+			t.Fatalf("%d bytes are remembered", size)
+		}
+	}
+	if _, ok := m.get(key(0)); ok {
+		t.Error("what was not used for long is remembered")
+	}
+	if _, ok := m.get(memoKey{lang: new(language), name: "card", data: "used"}); ok {
+		t.Error("another language has the same text")
+	}
+}

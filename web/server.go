@@ -54,6 +54,7 @@ type Server struct {
 
 	directory directoryCache
 	standings standingCache
+	memo      memo
 	sessions  sessions
 	tries     tries
 	repeats   repeats
