@@ -205,3 +205,43 @@ func TestThirtyDevicesOneUplink(t *testing.T) {
 		t.Errorf("thirty devices cost %d bytes of records, one %d", thirty, one)
 	}
 }
+
+// A chosen device whose disk is full takes nothing that it could pass on, and
+// delays nothing for long.
+func TestCarrierWithFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 6
+		w := newNetwork(t, n, 64)
+		defer w.stopAll()
+		w.claim()
+		for _, d := range w.devices[1:3] {
+			claim := d.change
+			d.change = func(c *mesh.Config) {
+				claim(c)
+				c.Replica = fullDisk{c.Replica}
+			}
+		}
+		// 5 and 6 have no uplink; of what they write some logs fall to 1 and 2.
+		w.setCut(func(a, b int) bool { return min(a, b) == 0 && max(a, b) > 4 }, false)
+		w.start(0)
+		w.start(upTo(n)...)
+		w.after(30 * time.Second)
+		for range 8 {
+			for i := 3; i <= n; i++ {
+				for _, lane := range identity.Lanes {
+					incompressible(t, w.devices[i].replica, lane, 1, 50)
+				}
+			}
+			w.after(10 * time.Second)
+		}
+		w.after(2 * time.Minute)
+		if !w.equal(0, 3, 4, 5, 6) {
+			t.Error("two minutes later not everything is with the coordinator")
+		}
+		for i := 3; i <= n; i++ {
+			if !w.safe(i) {
+				t.Errorf("device %d does not know that everything is safe", i)
+			}
+		}
+	})
+}

@@ -91,6 +91,10 @@ func (b *bench) steps() []step {
 		step{[]string{"worst"}, func(ctx context.Context, b *bench) error { return b.worst(ctx, n) }},
 		step{[]string{"small/none", "small/one-core", "small/memory", "small/fsync"}, func(ctx context.Context, b *bench) error { return b.small(ctx, n) }},
 	)
+	for _, n := range lanSizes {
+		steps = append(steps, step{[]string{fmt.Sprint("lan/", n)}, func(ctx context.Context, b *bench) error { return b.lan(ctx, n) }})
+	}
+	steps = append(steps, step{[]string{"lan/heal"}, func(ctx context.Context, b *bench) error { return b.heal(ctx) }})
 	large := b.sizes[len(b.sizes)-1]
 	steps = append(steps, step{[]string{"growth/open", "growth/status", "growth/dump", "growth/fsck", "growth/file", "page"},
 		func(ctx context.Context, b *bench) error { return b.growth(ctx, large) }})

@@ -64,6 +64,16 @@ func rows(sizes []int) []*figure {
 			row(at("receiver-heap"), "  Go heap of the receiver", "MB", atMost(0, 48))
 		}
 	}
+	for _, n := range lanSizes {
+		at := func(name string) string { return fmt.Sprint("lan/", n, "/", name) }
+		row(at("p50"), fmt.Sprintf("one record, on the disks of all of %d devices of a LAN, p50", n), "ms", atMost(20, 0))
+		row(at("p99"), "  p99", "ms", atMost(200, 0))
+		row(at("copies"), "  how often it crosses the LAN, for each device that gets it", "", atMost(1.3, 0))
+		row(at("messages"), "  bytes of messages for each device, comparisons included", "B", none)
+		row(at("bytes"), "  bytes on the wire for each device, acknowledgements included", "B", none)
+	}
+	row("lan/heal/time", fmt.Sprintf("two halves of %d devices, %d new records in each, come together", healDevices, healRecords), "ms", atMost(10_000, 0))
+	row("lan/heal/bytes", "  bytes on the wire for each record and device", "B", none)
 	if small, large := sizeName(sizes[0]), sizeName(sizes[len(sizes)-1]); small != large {
 		row("growth/rate", fmt.Sprintf("first sync: rate at %s of that at %s", large, sizeName(middle(sizes))), "%", atLeast(60, 90))
 		row("growth/changed/time", fmt.Sprintf("100 changed: time at %s, times that at %s", large, small), "", atMost(1.5, 0))

@@ -68,8 +68,11 @@ func (m *Machine) tellMore() {
 	}
 	rows := slices.Collect(maps.Values(t.dirty))
 	clear(t.dirty)
-	for i := range rows {
-		if m.state != nil && len(namesakes(m.state, rows[i].Log)) > 0 { // what is not looked up may have a namesake
+	for i := range rows { // short names, which takes a look at what is held if a log is new
+		if m.state == nil || len(namesakes(m.state, rows[i].Log)) == 0 {
+			m.snapshot()
+		}
+		if len(namesakes(m.state, rows[i].Log)) > 0 {
 			rows[i].Name = nameOf(m.state, rows[i].BranchRef)
 		}
 	}
