@@ -13,6 +13,7 @@ demo: build
 
 # The program, as bin/classmesh.
 build:
+	@test -e bin/classmesh || echo "building the program: the first time, that takes a minute or more" >&2
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/classmesh ./cmd/classmesh
 
 # All tests that this machine can run; what it cannot is listed at the end.

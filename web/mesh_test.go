@@ -59,7 +59,7 @@ func TestMeshInWords(t *testing.T) {
 		}, []string{"Both have the same"}},
 		{"through others", web.StateOffline, web.Mesh{Peers: []web.MeshPeer{
 			linked(a, r5, d.replica.Device()), {Device: r5, State: web.PeerKnown, Uplink: true}, {Device: l, State: web.PeerAway, Links: []identity.DeviceID{a}}}}, []string{
-			"passes on what each has", "link between others, as they say", "It does not reach the centre itself. \u2068room 5\u2069 can",
+			"what each has passes through", "link between others, as they say", "everybody&#39;s work goes there through \u2068room 5\u2069.",
 		}, []string{"Only the links of this device", "Does not answer"}},
 		{"off", web.StateConnected, web.Mesh{Off: true}, []string{"exchanges with the centre only"}, nil},
 		{"alone", web.StateNone, web.Mesh{}, []string{"has not joined a centre"}, nil},

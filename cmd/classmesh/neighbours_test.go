@@ -173,7 +173,7 @@ func TestDrawnMesh(t *testing.T) {
 	}
 	await("linked to 2 of 2 others", `<line class="told"`, `<line class="uplink"`, "Both have the same", "It reaches the centre", "the fast way (QUIC over UDP)")
 	p.press("internet", "1", "0")
-	await("It does not reach the centre itself.", "can, and carries everybody&#39;s work there")
+	await("It does not reach the centre itself", "everybody&#39;s work goes there through")
 	p.press("power", "3", "0")
 	await("linked to 1 of 2 others", "records that are here")
 	p.press("back", "0", "1")
