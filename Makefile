@@ -5,7 +5,7 @@ GO ?= go
 # The race detector needs cgo and with it a C compiler.
 RACE := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
 
-.PHONY: demo build test test-lan vet bench
+.PHONY: demo build test test-lan test-arm64 vet bench
 
 # A coordinator and three devices on this machine, with a sample class.
 demo: build
@@ -21,6 +21,7 @@ test: vet
 	@$(if $(RACE),,echo "left out: the race detector, because there is no C compiler ($$($(GO) env CC))")
 	@CGO_ENABLED=$(if $(RACE),1,0) $(GO) run .ci/report/main.go $(RACE) ./...
 	@$(if $(RACE),$(GO) run .ci/report/main.go -run TestSimulator ./mesh/exchange)
+	@$(MAKE) --no-print-directory test-arm64
 
 # The program on small networks with faults: cut, lossy, thin, filtered. It needs
 # root, ip, tc and nft, and says so if they are not there; make test runs it too.
@@ -28,6 +29,13 @@ test: vet
 TESTS ?= .
 test-lan:
 	@$(GO) run .ci/report/main.go -count=1 -run '$(TESTS)' ./cmd/classmesh/lantest
+
+# The core as it runs on a Raspberry Pi, under qemu, with fewer rounds.
+QEMU := qemu-aarch64-static
+test-arm64:
+	@if command -v $(QEMU) >/dev/null; then \
+		$(GO) run .ci/report/main.go GOARCH=arm64 CGO_ENABLED=0 -short -exec $(QEMU) ./records ./mesh/exchange; \
+	else echo "left out: the core on arm64, because there is no $(QEMU)"; test "$$CI" != true; fi
 
 vet:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt these files"; exit 1; }

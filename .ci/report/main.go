@@ -1,7 +1,8 @@
-// Command report runs `go test -json` with the arguments that it is given and
-// prints what a person wants to know of it: a line for each package, everything
-// that failing tests said, and at the end which tests were left out and why. It
-// fails if a test does, and, where CI is "true", if one was left out.
+// Command report runs `go test -json` with the arguments that it is given, after
+// variables for it (GOARCH=arm64), and prints what a person wants to know of it: a
+// line for each package, everything that failing tests said, and at the end which
+// tests were left out and why. It fails if a test does, and, where CI is "true", if
+// one was left out.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -24,9 +26,18 @@ type event struct {
 // name is what an event is about.
 type name struct{ pkg, test string }
 
+// assignment is an argument that sets a variable for the tests, as GOARCH=arm64
+// does; such come before the others.
+var assignment = regexp.MustCompile(`^[A-Z][A-Z0-9_]*=`)
+
 func main() {
 	began := time.Now()
-	cmd := exec.Command("go", append([]string{"test", "-json"}, os.Args[1:]...)...)
+	args, env := os.Args[1:], os.Environ()
+	for len(args) > 0 && assignment.MatchString(args[0]) {
+		env, args = append(env, args[0]), args[1:]
+	}
+	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
+	cmd.Env = env
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err == nil {
