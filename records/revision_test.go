@@ -6,6 +6,7 @@ import (
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 	"github.com/classmesh/classmesh/records/storetest"
 )
 
@@ -73,7 +74,8 @@ func TestRevisionRises(t *testing.T) {
 // TestRevisionOfAnother: what is written about one learner in one lane raises
 // no other number, and it has risen before the writer is answered.
 func TestRevisionOfAnother(t *testing.T) {
-	r := newZone(t, 1).found(t, 0, storetest.NewMemory())
+	z := newZone(t, 1)
+	r := z.found(t, 0, storetest.NewMemory())
 	other := identity.UserID{0, 9}
 	numbers := func() (list [6]records.Revision) {
 		for i, lane := range identity.Lanes {
@@ -99,5 +101,55 @@ func TestRevisionOfAnother(t *testing.T) {
 				t.Errorf("%s: number %d was %d and is %d", c.what, i, before[i], after)
 			}
 		}
+	}
+	// Whose records count is for the roster to say.
+	before := numbers()
+	next, err := r.Roster().NewLife(r.Roster().Epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.AcceptRoster(t.Context(), next.Sign(z.coordinator, 3).Encode()); err != nil {
+		t.Fatal(err)
+	}
+	for i, after := range numbers() {
+		if after <= before[i] {
+			t.Errorf("a new roster: number %d was %d and is %d", i, before[i], after)
+		}
+	}
+}
+
+// TestRevisionOfPacked: what comes packed, and is stored as it came, raises the
+// numbers of those whom it is about.
+func TestRevisionOfPacked(t *testing.T) {
+	z := newZone(t, 2)
+	author, r := z.found(t, 0, storetest.NewMemory()), z.found(t, 1, storetest.NewMemory())
+	rewrite(t, author, 30, 30)
+	ref := stageLog(author)
+	base, starts := r.Frontier(ref)
+	d, err := author.Difference(t.Context(), ref, base, starts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	codec, err := packing.NewCodec(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Packed = codec.PackRuns(d.Entries)
+	if len(d.Packed) == 0 {
+		t.Fatal("nothing is packed")
+	}
+	other := identity.UserID{0, 9}
+	lane, before, of := r.Revision(identity.LaneProgress), r.LearnerRevision(identity.LaneProgress, pupil), r.LearnerRevision(identity.LaneProgress, other)
+	if err := r.AcceptDifference(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	if read(t, r, identity.LaneProgress) != read(t, author, identity.LaneProgress) {
+		t.Error("a page does not find what was accepted")
+	}
+	if r.Revision(identity.LaneProgress) == lane || r.LearnerRevision(identity.LaneProgress, pupil) == before {
+		t.Error("the revision has not risen")
+	}
+	if r.LearnerRevision(identity.LaneProgress, other) != of {
+		t.Error("the revision of another has risen")
 	}
 }
