@@ -348,6 +348,7 @@ func TestWhatPeersLack(t *testing.T) {
 		}
 		heard := time.Now()
 		w.setCut(func(a, b int) bool { return true }, false)
+		synctest.Wait() // until both have noticed
 		w.write(1, 6)
 		w.write(1, 1)
 		w.after(time.Minute)
