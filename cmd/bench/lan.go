@@ -152,7 +152,7 @@ func joined(among []*lanDevice) bool {
 	for _, d := range among {
 		links := 0
 		for _, p := range d.node.Status().Peers {
-			if p.State == mesh.PeerConnected && p.Session.Equal {
+			if p.State == mesh.PeerConnected && p.Told {
 				links++
 			}
 		}
