@@ -34,7 +34,7 @@ test-lan:
 QEMU := qemu-aarch64-static
 test-arm64:
 	@if command -v $(QEMU) >/dev/null; then \
-		$(GO) run .ci/report/main.go GOARCH=arm64 CGO_ENABLED=0 -short -exec $(QEMU) ./records ./mesh/exchange; \
+		$(GO) run .ci/report/main.go GOARCH=arm64 CGO_ENABLED=0 -short -timeout 30m -exec $(QEMU) ./records ./mesh/exchange; \
 	else echo "left out: the core on arm64, because there is no $(QEMU)"; test "$$CI" != true; fi
 
 vet:
