@@ -53,6 +53,11 @@ func (b *bench) measure(ctx context.Context) error {
 	}
 	b.table.notes = append(b.table.notes, fmt.Sprintf("%s/%s, %d processors, %s, %s.",
 		runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), runtime.Version(), time.Now().Format(time.DateOnly)), bytes)
+	if load := loadAverage(); load != "" {
+		b.table.notes = append(b.table.notes, "Load of the machine when it began, over 1, 5 and 15 minutes: "+load+".")
+	}
+	began := time.Now()
+	defer func() { b.table.note(fmt.Sprintf("It took %v.", time.Since(began).Round(time.Second))) }()
 	var failed error
 	for _, s := range b.steps() {
 		if ctx.Err() == nil && b.wantsAny(s.families) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -113,6 +114,49 @@ func TestFormat(t *testing.T) {
 	for want, v := range map[string]float64{"1,234,567": 1234567.4, "150": 149.96, "12.3": 12.34, "0.07": 0.071, "0": 0, "2": 2.001} {
 		if got := format(v, ""); got != want {
 			t.Errorf("%v is written %s, want %s", v, got, want)
+		}
+	}
+}
+
+// TestShortRows: what stands in the README is measured.
+func TestShortRows(t *testing.T) {
+	b, err := newBench(0, 1, strings.Join(shortRows, ","))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range shortRows {
+		if b.table.figure(row).id != row || !strings.Contains(string(page), "| `"+row+"` |") {
+			t.Errorf("the README lacks row %s", row)
+		}
+	}
+}
+
+// TestPage: the table in docs/performance.md has the rows that make bench prints.
+func TestPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/performance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := newBench(0, 1, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, shown := map[string]bool{}, map[string]bool{}
+	for _, f := range b.table.figures {
+		known[f.id] = true
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(string(page), -1) {
+		if shown[row[1]] = true; !known[row[1]] {
+			t.Errorf("the page has a row %s, which the benchmark does not", row[1])
+		}
+	}
+	for id := range known {
+		if !shown[id] {
+			t.Errorf("the page lacks row %s", id)
 		}
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/pprof"
+	"strings"
 )
 
 func main() {
@@ -59,10 +60,14 @@ func run(ctx context.Context, args []string) error {
 	row := flags.String("row", "", "the rows to measure, with commas: names as -list shows them, or what they begin with; empty: all")
 	dir := flags.String("dir", "", "where the stores stand, and zones are kept for the next time; empty: a temporary folder")
 	profiles := flags.String("profiles", "", "folder for CPU and allocation profiles of both sides; empty: none")
+	short := flags.Bool("short", false, "measure the rows that stand in the README")
 	markdown := flags.Bool("markdown", false, "print the table for a document")
 	list := flags.Bool("list", false, "print the names of all rows, and measure nothing")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *short {
+		*row = strings.Join(shortRows, ",")
 	}
 	b, err := newBench(*n, *runs, *row)
 	if err != nil {

@@ -22,3 +22,12 @@ func peakMemory(process string) float64 {
 	}
 	return 0
 }
+
+// loadAverage says how much else the machine does.
+func loadAverage() string {
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return ""
+	}
+	return strings.Join(strings.Fields(string(load))[:3], ", ")
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -26,6 +27,8 @@ func inOwnNetwork(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	runtime.LockOSThread() // with which the other process ends
+	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, self, os.Args[1:]...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Env = append(os.Environ(), apartVariable+"=1")

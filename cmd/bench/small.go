@@ -27,9 +27,9 @@ const (
 
 var smallMachines = []smallMachine{
 	{name: "none", what: "this machine"},
-	{name: "one-core", what: "GOMAXPROCS=1 at both ends", env: []string{"GOMAXPROCS=1"}},
-	{name: "memory", what: "256 MB of memory at both ends", env: []string{fmt.Sprint("GOMEMLIMIT=", smallHeap)}, memory: smallMemory},
-	{name: "fsync", what: "each fsync takes 20 ms at both ends", env: []string{slowVariable + "=" + slowSync.String()}},
+	{name: "one-core", what: "GOMAXPROCS=1", env: []string{"GOMAXPROCS=1"}},
+	{name: "memory", what: "256 MB of memory", env: []string{fmt.Sprint("GOMEMLIMIT=", smallHeap)}, memory: smallMemory},
+	{name: "fsync", what: "fsync of 20 ms", env: []string{slowVariable + "=" + slowSync.String()}},
 }
 
 // small measures devices that are weak: a first sync, and how long a class of

@@ -26,14 +26,14 @@ func registersOf(n int) int { return max(1, n/10) }
 const logRecords = 200
 
 var worstCases = []worstCase{
-	{"one-log", "everything in one log", func(ctx context.Context, dir string, n int) (*zone, error) {
+	{"one-log", "all in one log", func(ctx context.Context, dir string, n int) (*zone, error) {
 		return makeOwn(ctx, dir, func(w *probeWriter) error { return w.events(ctx, n, 1000) })
 	}},
 	{"small-logs", "logs of 200 records each", makeSmallLogs},
-	{"registers", "a tenth as many registers, each written 50 times", func(ctx context.Context, dir string, n int) (*zone, error) {
+	{"registers", "registers written 50 times each", func(ctx context.Context, dir string, n int) (*zone, error) {
 		return makeOwn(ctx, dir, func(w *probeWriter) error { return w.registers(ctx, registersOf(n)) })
 	}},
-	{"single", "as many commits of one record", func(ctx context.Context, dir string, n int) (*zone, error) {
+	{"single", "a commit for each record", func(ctx context.Context, dir string, n int) (*zone, error) {
 		return makeOwn(ctx, dir, func(w *probeWriter) error { return w.events(ctx, n, 1) })
 	}},
 }
