@@ -38,7 +38,7 @@ var allowed = map[string][]string{
 
 	"web": {"records", "records/classroom", "records/identity", "records/roster", "web/content"},
 	"cmd/bench": {
-		"mesh/exchange", "mesh/link", "mesh/wire",
+		"discovery", "mesh", "mesh/exchange", "mesh/link", "mesh/wire",
 		"records", "records/boltstore", "records/classroom", "records/identity", "records/packing", "records/roster",
 		"web", "web/content",
 	},
