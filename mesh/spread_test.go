@@ -10,6 +10,7 @@ import (
 	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
 )
 
 // bodies are the messages that carry records, words those that only speak of
@@ -154,6 +155,47 @@ func TestSpreadAmongTwoHundred(t *testing.T) {
 		t.Logf("%.2f copies, %.2f in bytes; p50 %v, p99 %v, at last %v", s.copies, s.bytes, s.quantile(0.5), s.quantile(0.99), s.quantile(1))
 		if s.copies > 1.3 || s.bytes > 1.3 || s.quantile(0.99) > 200*time.Millisecond || len(s.took) != 10*(n-1) || !w.equal(upTo(n)...) {
 			t.Errorf("%d arrivals, %.2f copies, %.2f in bytes, p99 %v", len(s.took), s.copies, s.bytes, s.quantile(0.99))
+		}
+	})
+}
+
+// A device that comes late fetches from several peers at once, and nothing twice.
+func TestFetchFromMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 9
+		w := newNetwork(t, n, 80)
+		w.latency = 2 * time.Millisecond
+		defer w.stopAll()
+		w.start(upTo(n - 1)...)
+		for i := 1; i < n; i++ {
+			for _, lane := range identity.Lanes {
+				incompressible(t, w.devices[i].replica, lane, 20, 1000)
+			}
+		}
+		w.after(time.Minute)
+		if !w.equal(upTo(n - 1)...) {
+			t.Fatal("not equal in the beginning")
+		}
+		w.devices[n].change = func(c *mesh.Config) { c.Replica = slowDisk{c.Replica, 5 * time.Millisecond} }
+		w.tally.reset()
+		w.start(n)
+		w.after(20 * time.Second)
+		if !w.equal(upTo(n)...) {
+			t.Fatal("the late device did not get everything")
+		}
+		_, bytes := w.tally.of(bodies...)
+		from, most := 0, uint64(0)
+		for _, p := range w.devices[n].node.Status().Peers {
+			if p.Session.RecordsReceived > 0 {
+				from++
+			}
+			most = max(most, p.Session.RecordsReceived)
+		}
+		const all = (n - 1) * 3 * 20
+		copies := float64(bytes) / (all * 1090) // with envelopes and heads
+		t.Logf("%d records from %d peers, %d from one at most, %.2f copies", all, from, most, copies)
+		if copies > 1.1 || from < 3 || most > all/2 {
+			t.Errorf("%.2f copies, from %d peers, %d of %d records from one", copies, from, most, all)
 		}
 	})
 }

@@ -40,6 +40,7 @@ type branch struct {
 	forgotten bool           // is not kept track of any more
 	patient   bool           // another peer may be about to push it
 	claimed   bool           // no other session is to work on it
+	waited    bool           // another one did
 	parked    bool           // nothing more is asked for until there is news of it
 	list      bool           // the list is wanted: a difference did not do
 	restart   bool           // all starts are wanted

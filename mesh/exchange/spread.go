@@ -271,9 +271,18 @@ func (m *Machine) waits(b *branch) bool {
 		return true
 	}
 	if !m.cfg.Routes.take(s.way, p) {
+		b.waited = true
 		return true
 	}
 	b.claimed = true
+	if b.waited && b.ref == (records.BranchRef{}) {
+		// What the other session has stored may be news to this one still.
+		b.ref, _ = find(m.snapshot(), b.name)
+	}
+	if b.waited = false; !m.lacks(b) {
+		m.unclaim(b)
+		return true // the change that says so is on its way
+	}
 	delete(s.enough, p)
 	return false
 }
