@@ -100,7 +100,7 @@ func (q *queue) take() []*operation {
 	} else {
 		q.calm = min(q.calm+1, calmAfter)
 	}
-	most := maxBatch - len(ops)
+	most := max(1, maxBatch-len(ops)) // however many come: bulk goes on
 	if q.calm < calmAfter {
 		most = min(most, busyBulk)
 	}
@@ -167,7 +167,14 @@ func (r *Replica) submit(ctx context.Context, op *operation) error {
 			if r.queue.cancel(op) {
 				return ctx.Err()
 			}
-			return <-op.done // it is being committed: the answer will come
+			// It is being committed. When that is over it has its answer, or was
+			// put back: nobody else can be relied upon to take it from there.
+			select {
+			case err := <-op.done:
+				return err
+			case r.queue.token <- struct{}{}:
+				<-r.queue.token
+			}
 		}
 	}
 }

@@ -2,11 +2,13 @@ package records_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
+	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/storetest"
 )
 
@@ -57,5 +59,111 @@ func TestWritingOvertakesBulk(t *testing.T) {
 		if n := bulk.Load(); int(n) != len(p.Needs) {
 			t.Errorf("%d segments of %d were stored", n, len(p.Needs))
 		}
+	})
+}
+
+// A transaction that makes room for somebody who writes leaves an operation to the
+// next. If nobody waits for that one any more, and neither does who wrote, it ends
+// all the same.
+func TestCancelledWhilePutBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := newZone(t, 2)
+		a := short(t, z, 0, storetest.NewMemory())
+		ref := stageLog(a)
+		rewrite(t, a, 60, 60)
+		store := &storetest.Faulty{Store: storetest.NewMemory()}
+		b := z.found(t, 1, store)
+		l, p := list(t, b, a, ref)
+		commit := make(chan struct{}) // lets one transaction reach the disk
+		store.Sync = func(context.Context) error { <-commit; return nil }
+		var wg sync.WaitGroup
+		take := func(ctx context.Context, n records.Need) {
+			s := segment(t, a, ref, l, n)
+			wg.Go(func() {
+				if err := b.AcceptSegmentData(ctx, s); err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)) {
+					t.Errorf("segment %d: %v", n.First, err)
+				}
+			})
+			synctest.Wait()
+		}
+		take(t.Context(), p.Needs[0]) // under way
+		proceed := make(chan struct{})
+		wg.Go(func() { // begins the next transaction, and lets it wait
+			err := b.Write(context.Background(), func(d *records.Draft) error {
+				<-proceed
+				_, err := d.Put(ev("answer"))
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		leaving, leave := context.WithCancel(t.Context())
+		defer leave()
+		take(t.Context(), p.Needs[1])
+		take(leaving, p.Needs[2])
+		commit <- struct{}{}
+		synctest.Wait()
+		leave() // while the transaction has it
+		impatient, give := context.WithCancel(t.Context())
+		defer give()
+		wg.Go(func() {
+			err := b.Write(impatient, func(*records.Draft) error { return nil })
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		close(proceed)
+		synctest.Wait()
+		give()
+		synctest.Wait()
+		close(commit)
+		wg.Wait()
+	})
+}
+
+// However many write at once, what comes in bulk goes on.
+func TestBulkIsNotStarved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := newZone(t, 2)
+		a := short(t, z, 0, storetest.NewMemory())
+		ref := stageLog(a)
+		rewrite(t, a, 60, 60)
+		store := &storetest.Faulty{Store: storetest.NewMemory()}
+		b := z.found(t, 1, store)
+		l, p := list(t, b, a, ref)
+		s := segment(t, a, ref, l, p.Needs[0])
+		commit := make(chan struct{}) // lets one transaction reach the disk
+		store.Sync = func(context.Context) error { <-commit; return nil }
+		var wg sync.WaitGroup
+		stored := false
+		write := func() {
+			if err := put(b, ev("answer")); err != nil {
+				t.Error(err)
+			}
+		}
+		wg.Go(write) // under way
+		synctest.Wait()
+		wg.Go(func() {
+			if err := b.AcceptSegmentData(context.Background(), s); err != nil {
+				t.Error(err)
+			}
+			stored = true
+		})
+		for range 200 {
+			wg.Go(write)
+		}
+		for range 2 { // the one under way, and the next
+			synctest.Wait()
+			commit <- struct{}{}
+		}
+		synctest.Wait()
+		if !stored {
+			t.Error("the segment waits for all who write")
+		}
+		close(commit)
+		wg.Wait()
 	})
 }
