@@ -82,10 +82,10 @@ func (r *Replica) Difference(ctx context.Context, ref BranchRef, base uint64, st
 		if err != nil {
 			return err
 		}
-		if d.Packed, err = packed(tx, br.Slot, base+1, br.Head.Counter); err != nil || fits(d.Packed) {
+		d.Packed, err = packed(tx, br.Slot, base+1, br.Head.Counter, SmallEntries, SmallBytes)
+		if err != nil || d.Packed != nil {
 			return err
 		}
-		d.Packed = nil
 		size := 0
 		return live(tx, br.Slot, base+1, br.Head.Counter, br.Head.Counter, func(e Entry) error {
 			size += e.Size()
@@ -103,33 +103,27 @@ func (r *Replica) Difference(ctx context.Context, ref BranchRef, base uint64, st
 }
 
 // packed returns copies of the runs that hold exactly the live entries from ≤
-// counter ≤ to, or nil if there are none or they are not stored so. Up to the
-// head, what is stored is live unless it is on the drop list.
-func packed(tx Tx, s Slot, from, to uint64) (list []PackedRun, err error) {
+// counter ≤ to, or nil if there are none, they are not stored so, or hold more
+// than so many entries or bytes: a whole log must not be copied to find that it is
+// too much. Up to the head, what is stored is live unless it is on the drop list.
+func packed(tx Tx, s Slot, from, to uint64, entries, bytes int) (list []PackedRun, err error) {
 	if from > to {
 		return nil, nil
 	}
 	err = tx.Drops(s, from, to, func(uint64, uint64) error { return errEnough })
-	if err != nil {
-		if err == errEnough {
-			err = nil
-		}
-		return nil, err
+	if err == nil {
+		_, err = tx.Packed(s, from, to, func(p PackedRun) error {
+			if entries, bytes = entries-p.Count, bytes-p.Size(); entries < 0 || bytes < 0 {
+				return errEnough
+			}
+			list = append(list, PackedRun{p.Run.Clone(), p.Count})
+			return nil
+		})
 	}
-	_, err = tx.Packed(s, from, to, func(p PackedRun) error {
-		list = append(list, PackedRun{p.Run.Clone(), p.Count})
-		return nil
-	})
+	if err == errEnough {
+		return nil, nil
+	}
 	return list, err
-}
-
-// fits reports whether runs are a small difference.
-func fits(list []PackedRun) bool {
-	count, size := 0, 0
-	for _, p := range list {
-		count, size = count+p.Count, size+p.Size()
-	}
-	return len(list) > 0 && count <= SmallEntries && size <= SmallBytes
 }
 
 // read runs f on a snapshot of a branch; starts are all that are known of it.
@@ -286,7 +280,7 @@ func (r *Replica) SegmentData(ctx context.Context, ref BranchRef, head uint64, n
 		}
 		changed := now.Row() != rows[i]
 		if !changed && n.From == 0 {
-			if data.Packed, err = packed(tx, br.Slot, n.First, end); err != nil || data.Packed != nil {
+			if data.Packed, err = packed(tx, br.Slot, n.First, end, SegmentCounters, MaxRunBytes); err != nil || data.Packed != nil {
 				return err
 			}
 		}

@@ -143,3 +143,66 @@ func TestReplicaFull(t *testing.T) {
 	}
 	mustCheck(t, s)
 }
+
+// watched counts the packed entries that are read for others.
+type watched struct {
+	*boltstore.Store
+	entries int
+}
+
+func (w *watched) View(ctx context.Context, f func(records.Tx) error) error {
+	return w.Store.View(ctx, func(tx records.Tx) error { return f(watchedTx{tx, w}) })
+}
+
+type watchedTx struct {
+	records.Tx
+	in *watched
+}
+
+func (t watchedTx) Packed(s records.Slot, from, to uint64, fn func(records.PackedRun) error) (bool, error) {
+	return t.Tx.Packed(s, from, to, func(p records.PackedRun) error {
+		t.in.entries += p.Count
+		return fn(p)
+	})
+}
+
+// That a packed log is more than a small difference is found without reading all
+// of it: whoever asks may ask for the largest.
+func TestLargeDifferenceIsRefusedEarly(t *testing.T) {
+	s := &watched{Store: open(t, filepath.Join(t.TempDir(), "store"), boltstore.Options{})}
+	defer s.Close()
+	c, f := config(s)
+	r, err := records.Found(t.Context(), c, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 4 * records.SmallEntries
+	for range n / 1024 {
+		err := r.Write(t.Context(), func(d *records.Draft) error {
+			for range 1024 {
+				if _, err := d.Put(records.Record{Kind: answer}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for more := true; more; {
+		if more, err = s.Tidy(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ref := records.BranchRef{Log: r.Certificate().Log(identity.LaneDetail)}
+	for base, want := range map[uint64]error{0: records.ErrLarge, n - 1024: nil} {
+		s.entries = 0
+		if _, err := r.Difference(t.Context(), ref, base, 0); !errors.Is(err, want) {
+			t.Errorf("from %d: %v", base, err)
+		}
+		if s.entries == 0 || s.entries > 2*records.SmallEntries {
+			t.Errorf("from %d: %d packed entries of %d were read", base, s.entries, n)
+		}
+	}
+}
