@@ -205,22 +205,41 @@ func open(path string, o Options) (*Store, error) {
 // os.OpenFile, says otherwise: left to itself bbolt creates files and fills empty
 // ones.
 func openBolt(path string, o Options, create int) (*bolt.DB, error) {
-	return bolt.Open(path, 0o600, &bolt.Options{
-		Timeout:         lockTimeout,
-		FreelistType:    bolt.FreelistMapType,
-		InitialMmapSize: o.initialMmapSize(),
-		MaxSize:         int(o.MaxSize),
-		OpenFile: func(path string, flag int, mode fs.FileMode) (*os.File, error) {
-			f, err := os.OpenFile(path, flag&^os.O_CREATE|create, mode)
-			if err != nil || create != 0 {
-				return f, err
+	for {
+		var file *os.File
+		db, err := bolt.Open(path, 0o600, &bolt.Options{
+			Timeout:         lockTimeout,
+			FreelistType:    bolt.FreelistMapType,
+			InitialMmapSize: o.initialMmapSize(),
+			MaxSize:         int(o.MaxSize),
+			OpenFile: func(path string, flag int, mode fs.FileMode) (f *os.File, err error) {
+				f, err = os.OpenFile(path, flag&^os.O_CREATE|create, mode)
+				file = f
+				if err != nil || create != 0 {
+					return f, err
+				}
+				if info, err := f.Stat(); err != nil || info.Size() == 0 {
+					return nil, errors.Join(err, errNoStore, f.Close())
+				}
+				return f, nil
+			},
+		})
+		if err != nil {
+			return nil, err
+		}
+		// While this waited for the lock, a Shrink of who has the store may have
+		// put another file in the place of the one that is locked now.
+		locked, err := file.Stat()
+		if err == nil {
+			var there fs.FileInfo
+			if there, err = os.Stat(path); err == nil && os.SameFile(locked, there) {
+				return db, nil
 			}
-			if info, err := f.Stat(); err != nil || info.Size() == 0 {
-				return nil, errors.Join(err, errNoStore, f.Close())
-			}
-			return f, nil
-		},
-	})
+		}
+		if err = errors.Join(err, db.Close()); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // examine refuses a file that this version does not understand.

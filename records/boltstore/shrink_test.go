@@ -154,6 +154,33 @@ func TestShrinkBesideAView(t *testing.T) {
 	}
 }
 
+// Another process that waits for the store while it is written anew does not get
+// the file that nobody will see any more.
+func TestShrinkWhileAnotherWaits(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store")
+	s := open(t, path, boltstore.Options{})
+	defer s.Close()
+	for range 3 { // it may come after the new file is there
+		other := make(chan error, 1)
+		began := make(chan struct{})
+		go func() {
+			close(began)
+			o, err := boltstore.Open(path, boltstore.Options{})
+			if err == nil {
+				err = errors.Join(errors.New("the store is open twice"), o.Close())
+			}
+			other <- err
+		}()
+		<-began
+		if err := s.Shrink(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-other; !errors.Is(err, records.ErrInUse) {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestShrinkGivesUpAtTheEnd(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, filepath.Join(dir, "store"), boltstore.Options{})
