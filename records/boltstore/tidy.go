@@ -16,8 +16,12 @@ const (
 	tidyBytes   = 48 << 10
 )
 
-// tidyLooks is how many entries one transaction of Tidy looks at.
-const tidyLooks = 4096
+// tidyLooks is how many entries one transaction of Tidy looks at, tidyMost how many
+// bytes of them, or a little more.
+const (
+	tidyLooks = 4096
+	tidyMost  = 1 << 20
+)
 
 // Tidy packs some of the entries that stand one by one, the oldest of a log
 // first, in one transaction that is short enough to hold nobody up, and reports
@@ -76,7 +80,7 @@ func (t *readTx) loose(from []byte, least int) (found []stretch, next []byte, er
 		}
 		at = stretch{}
 	}
-	looked := 0
+	looked, size := 0, 0
 	err = t.scan(entries, nil, from, func(k, v []byte) (bool, error) {
 		slot, counter, ok := place(k)
 		if !ok {
@@ -86,7 +90,7 @@ func (t *readTx) loose(from []byte, least int) (found []stretch, next []byte, er
 			end()
 		}
 		if at.count == 0 {
-			if looked >= tidyLooks {
+			if looked >= tidyLooks || size >= tidyMost {
 				next = bytes.Clone(k)
 				return true, nil
 			}
@@ -98,6 +102,7 @@ func (t *readTx) loose(from []byte, least int) (found []stretch, next []byte, er
 			at = stretch{slot: slot, first: counter}
 		}
 		looked++
+		size += len(v)
 		at.last = counter
 		at.count++
 		at.size += len(v)

@@ -78,3 +78,35 @@ func TestTidyPacksWhatIsOld(t *testing.T) {
 	}
 	mustCheck(t, s)
 }
+
+// However large the entries are, one transaction packs a bounded part of them.
+func TestTidyTakesLargeEntriesInParts(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "store"), boltstore.Options{})
+	defer s.Close()
+	const n = 600
+	err := update(s, func(tx records.WriteTx) error {
+		_, err := tx.CreateBranch(records.Branch{})
+		for c := uint64(1); c <= n && err == nil; c++ {
+			env := records.Envelope{Kind: eventKind}
+			err = tx.Put(1, records.Entry{Counter: c, Envelope: env.Append(nil), Body: make([]byte, 10_000)}, &env)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := 1
+	for ; ; calls++ {
+		if more, err := s.Tidy(t.Context()); err != nil {
+			t.Fatal(err)
+		} else if !more {
+			break
+		}
+	}
+	if calls < 5 {
+		t.Errorf("%d transactions for 6 MB", calls)
+	}
+	if got, err := count(s); err != nil || got != n {
+		t.Errorf("%d entries, %v", got, err)
+	}
+}
