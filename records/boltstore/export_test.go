@@ -15,3 +15,10 @@ func (s *Store) Commits() (n int) {
 	defer tx.Rollback()
 	return tx.ID()
 }
+
+// Noting reports whether what is written now is noted for a Shrink.
+func (s *Store) Noting() bool {
+	s.writer <- struct{}{}
+	defer func() { <-s.writer }()
+	return s.journal != nil
+}

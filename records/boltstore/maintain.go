@@ -82,6 +82,8 @@ func (s *Store) Compact(ctx context.Context, path string) error {
 	if err := s.usable(ctx); err != nil {
 		return fmt.Errorf("compact store: %w", err)
 	}
+	s.tidying.Lock() // a Shrink would close the file
+	defer s.tidying.Unlock()
 	err := guard(new(true), func() error {
 		return create(path, func(db *bolt.DB) error { return bolt.Compact(db, s.db.Load(), compactBytes) })
 	})

@@ -192,6 +192,10 @@ func open(path string, o Options) (*Store, error) {
 		}
 		return nil, mapError(err)
 	}
+	// A Shrink puts its file where this one is, not where a link to it is.
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
 	// What a crash left of a Shrink; nobody else has the store open.
 	if err := os.Remove(path + shrinkingSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Join(err, db.Close())

@@ -120,7 +120,7 @@ func (s *Store) Shrink(ctx context.Context) error {
 	s.tidying.Lock() // packing would be written twice
 	defer s.tidying.Unlock()
 	path := s.path + shrinkingSuffix
-	err := s.shrink(ctx, path)
+	err := guard(new(true), func() error { return s.shrink(ctx, path) })
 	if err != nil {
 		if left := os.Remove(path); left != nil && !errors.Is(left, fs.ErrNotExist) {
 			err = errors.Join(err, left)
@@ -296,5 +296,6 @@ func (s *Store) replace(ctx context.Context, next *bolt.DB, path string) (old *b
 		s.broken.Store(true)
 		return nil, fmt.Errorf("%w: %w", records.ErrUncertain, err)
 	}
+	s.journal = nil
 	return s.db.Swap(next), nil
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -154,6 +155,35 @@ func TestShrinkBesideAView(t *testing.T) {
 	}
 }
 
+// While somebody still reads in the old file, nothing is noted any more.
+func TestShrinkForgetsItsJournal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store")
+	s := open(t, path, boltstore.Options{})
+	defer s.Close()
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shrunk := make(chan error, 1)
+	err = s.View(t.Context(), func(records.Tx) error {
+		go func() { shrunk <- s.Shrink(context.Background()) }()
+		for deadline := time.Now().Add(time.Minute); ; {
+			if now, err := os.Stat(path); err != nil || time.Now().After(deadline) {
+				return fmt.Errorf("the file was not replaced: %v", err)
+			} else if !os.SameFile(before, now) {
+				break
+			}
+		}
+		if s.Noting() { // it waits for whoever is replacing the file
+			t.Error("what is written is noted for ever")
+		}
+		return nil
+	})
+	if err := errors.Join(err, <-shrunk); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Another process that waits for the store while it is written anew does not get
 // the file that nobody will see any more.
 func TestShrinkWhileAnotherWaits(t *testing.T) {
@@ -178,6 +208,33 @@ func TestShrinkWhileAnotherWaits(t *testing.T) {
 		if err := <-other; !errors.Is(err, records.ErrInUse) {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Behind a link, the file itself is written anew.
+func TestShrinkBehindALink(t *testing.T) {
+	path, link := filepath.Join(t.TempDir(), "store"), filepath.Join(t.TempDir(), "link")
+	if err := open(t, path, boltstore.Options{}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	s, err := boltstore.Open(link, boltstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Shrink(t.Context())
+	if err == nil {
+		putEntries(t, s, 1, 100)
+	}
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, path, boltstore.Options{})
+	defer s.Close()
+	if n, err := count(s); n != 100 || err != nil {
+		t.Errorf("%d entries are in the file, %v", n, err)
 	}
 }
 

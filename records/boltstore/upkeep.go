@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/classmesh/classmesh/records"
@@ -60,8 +61,12 @@ func (s *Store) tidyAll(ctx context.Context) error {
 	}
 }
 
-// wasteful reports whether more than half of the file is unused.
+// wasteful reports whether more than half of the file is unused, where that can be
+// helped.
 func (s *Store) wasteful() bool {
+	if runtime.GOOS == "windows" {
+		return false
+	}
 	st, err := s.Stats()
 	return err == nil && st.FreeBytes > wasteBytes && st.FreeBytes > st.Bytes/2
 }
