@@ -24,6 +24,21 @@ import (
 // leastRun is how many entries are worth a run of their own.
 const leastRun = 32
 
+// leastRunBytes is how long runs of fewer entries are, before compression, if they
+// are worth it all the same.
+const leastRunBytes = 8 << 10
+
+// worthwhile reports whether runs that came from somebody are long enough on the
+// average: thousands of runs with an entry each would be stored and sent on so for
+// ever, and each costs as much to open as a whole one.
+func worthwhile(list []records.PackedRun, entries int) bool {
+	size := 0
+	for i := range list {
+		size += list[i].Size()
+	}
+	return entries >= leastRun && len(list) <= max(entries/leastRun, size/leastRunBytes)
+}
+
 // runFixed is the size of a row of runs without the run itself.
 const runFixed = 8 + 4 + 4
 
@@ -286,7 +301,7 @@ func (t *writeTx) PutRuns(s records.Slot, list []records.PackedRun, entries []re
 	if err != nil {
 		return fmt.Errorf("put runs from %d to %d: %w", first, last, err)
 	}
-	if !whole || len(entries) < leastRun {
+	if !whole || !worthwhile(list, len(entries)) {
 		for i := range entries {
 			if err := t.Put(s, entries[i], &envs[i]); err != nil {
 				return err

@@ -2,11 +2,13 @@ package boltstore_test
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/boltstore"
+	"github.com/classmesh/classmesh/records/packing"
 	"github.com/classmesh/classmesh/records/storetest"
 )
 
@@ -105,6 +107,47 @@ func TestTidyTakesLargeEntriesInParts(t *testing.T) {
 	}
 	if calls < 5 {
 		t.Errorf("%d transactions for 6 MB", calls)
+	}
+	if got, err := count(s); err != nil || got != n {
+		t.Errorf("%d entries, %v", got, err)
+	}
+}
+
+// Runs that somebody made of one entry each are not kept as they are.
+func TestShortRunsAreNotKept(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "store"), boltstore.Options{})
+	defer s.Close()
+	s.TidySoon()
+	codec, err := packing.Shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 1000
+	var list []records.Entry
+	var envs []records.Envelope
+	var runs []records.PackedRun
+	for c := uint64(1); c <= n; c++ {
+		env := records.Envelope{Kind: eventKind}
+		e := records.Entry{Counter: c, Envelope: env.Append(nil), Body: []byte("body")}
+		list, envs = append(list, e), append(envs, env)
+		runs = append(runs, codec.PackRuns(list[c-1:])...)
+	}
+	err = update(s, func(tx records.WriteTx) error {
+		_, err := tx.CreateBranch(records.Branch{})
+		return errors.Join(err, tx.PutRuns(1, runs, list, envs))
+	})
+	for more := true; more && err == nil; {
+		more, err = s.Tidy(t.Context())
+	}
+	kept := 0
+	if err == nil {
+		err = s.View(t.Context(), func(tx records.Tx) error {
+			_, err := tx.Packed(1, 1, n, func(records.PackedRun) error { kept++; return nil })
+			return err
+		})
+	}
+	if kept == 0 || kept > n/20 || err != nil {
+		t.Errorf("%d runs for %d entries, %v", kept, n, err)
 	}
 	if got, err := count(s); err != nil || got != n {
 		t.Errorf("%d entries, %v", got, err)
