@@ -144,9 +144,18 @@ func newSet(puts []ledgerPut) *set {
 	return s
 }
 
-// partition cuts entries at the counters where segments begin.
+// maxSets is how many segments are added up beforehand. Each sum takes 2 KiB until
+// its turn comes, and a difference could begin a segment with every entry: one of
+// so many is added up in its turn, an entry at a time.
+const maxSets = 32
+
+// partition cuts entries at the counters where segments begin; nil if that gives
+// too many sets.
 func partition(puts []ledgerPut, firsts []uint64) (sets []*set) {
 	for len(puts) > 0 {
+		if len(sets) == maxSets {
+			return nil
+		}
 		n := len(puts)
 		for len(firsts) > 0 {
 			if puts[0].entry.Counter < firsts[0] {
@@ -268,13 +277,18 @@ func (b *batch) acceptDifference(d *Difference, puts []ledgerPut, sets []*set) e
 	}
 	frontier := br.Head.Counter
 	for _, first := range d.Firsts {
-		if first > frontier {
-			l.begin(first)
+		if first <= frontier {
+			continue
+		}
+		if begun, err := b.begin(l, first); err != nil {
+			return err
+		} else if !begun {
+			return fmt.Errorf("segment %d begins within another: %w", first, ErrMismatch)
 		}
 	}
 	// What stands there already changes what is to be added: then the sums that
 	// were made beforehand are of no use, and neither are the runs.
-	counted := !staging && frontier == d.Base
+	counted := !staging && frontier == d.Base && len(sets) > 0
 	for _, s := range sets {
 		if !counted {
 			break

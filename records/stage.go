@@ -231,8 +231,15 @@ func (b *batch) acceptSegment(s *SegmentData, t *target, all *set) error {
 			return err
 		}
 	}
-	l.begin(s.First)
-	counted := !former && s.From == 0
+	switch begun, err := b.begin(l, s.First); {
+	case err != nil:
+		return err
+	case !begun:
+		return b.suspect(br, &t.head, fmt.Errorf("segment %d begins within another: %w", s.First, ErrForked))
+	}
+	// A former continuation may also have an account within this segment, above
+	// what it has of it: the entries there belong to that one.
+	counted := !former && s.From == 0 && len(puts) > 0 && puts[len(puts)-1].entry.Counter <= l.end(s.First)
 	if counted {
 		if err := l.merge(s.First, &all.sum, len(puts)); err != nil {
 			return err
@@ -296,6 +303,18 @@ func (b *batch) any(slot Slot, from, to uint64) (bool, error) {
 		return true, nil
 	}
 	return false, b.abort(err)
+}
+
+// begin makes sure that there is an account for the segment at first, unless what
+// stands there is in the account of a segment that begins lower.
+func (b *batch) begin(l *ledger, first uint64) (begun bool, err error) {
+	if !l.has(first) && l.slot != 0 {
+		if within, err := b.any(l.slot, first, l.end(first)); within || err != nil {
+			return false, err
+		}
+	}
+	l.begin(first)
+	return true, nil
 }
 
 // errOther: what is held contradicts an entry.

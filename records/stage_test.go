@@ -538,3 +538,122 @@ func TestListIsForgotten(t *testing.T) {
 		t.Error("the replicas differ")
 	}
 }
+
+// What an author has stored of one continuation, and in which segments, does not
+// get into the account of a segment of another.
+func TestSegmentAroundAnother(t *testing.T) {
+	z := newZone(t, 2)
+	store := storetest.NewMemory()
+	b := z.found(t, 1, store)
+	key, err := identity.GenerateAuthorKey(z.random)
+	if err != nil {
+		t.Fatal(err)
+	}
+	account := records.Account{Certificate: identity.IssueCertificate(z.keys[0], zoneID, key, 1), Lane: identity.LaneProgress}
+	account.Starts = records.StartList{{First: 1, ID: identity.StartID{1}}}
+	log := account.Certificate.Log(account.Lane)
+	segment := func(first uint64, counters ...uint64) (records.Row, *records.SegmentData) {
+		s := &records.SegmentData{First: first}
+		var sum records.Sum
+		for _, c := range counters {
+			env := records.Envelope{Kind: note, Learner: pupil, Clock: 1}
+			e := records.Entry{Counter: c, Envelope: env.Append(nil)}
+			sum.Add(e.Leaf(log))
+			s.Entries = append(s.Entries, e)
+		}
+		return records.Row{First: first, Live: uint32(len(counters)), Checksum: sum.Checksum()}, s
+	}
+	aim := func(counter uint64, rows ...records.Row) (h records.Head) {
+		h = records.Head{Log: log, Counter: counter, Fingerprint: records.Fingerprint(rows), Clock: 1}
+		h.SetStarts(account.Starts)
+		h.Sign(key)
+		a := account
+		a.Head = h
+		if _, err := b.AcceptSegmentList(t.Context(), &records.SegmentList{Account: a, Rows: rows}); err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	take := func(h records.Head, s *records.SegmentData) error {
+		s.Ref, s.Head = records.BranchRef{Log: log, Start: identity.StartID{1}}, h.Counter
+		return b.AcceptSegmentData(t.Context(), s)
+	}
+	one, s := segment(250, 300, 301)
+	if err := take(aim(400, one), s); err != nil {
+		t.Fatal(err)
+	}
+	above, _ := segment(550, 550)
+	around, s := segment(201, 240, 255, 260)
+	if err := take(aim(600, around, above), s); err != nil {
+		t.Fatal(err)
+	}
+	within, s := segment(301, 310, 320)
+	above, _ = segment(650, 650)
+	if err := take(aim(700, within, above), s); !errors.Is(err, records.ErrForked) {
+		t.Errorf("a segment within another: %v", err)
+	}
+	if _, err := records.Check(t.Context(), store, func(f records.Finding) { t.Error(f) }); err != nil {
+		t.Error(err)
+	}
+}
+
+// A peer that tells of a segment that never began, above what is staged, gets
+// nothing stored: who holds the rest must find the log as the author has it.
+func TestSegmentThatNeverBegan(t *testing.T) {
+	z := newZone(t, 2)
+	a, store := short(t, z, 0, storetest.NewMemory()), storetest.NewMemory()
+	b := z.found(t, 1, store)
+	ref := stageLog(a)
+	rewrite(t, a, 11, 11)
+	l, p := list(t, b, a, ref)
+	for _, n := range p.Needs {
+		if err := b.AcceptSegmentData(t.Context(), segment(t, a, ref, l, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := a.Difference(t.Context(), ref, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Firsts = append(d.Firsts, 11)
+	if err := b.AcceptDifference(t.Context(), d); !errors.Is(err, records.ErrMismatch) {
+		t.Errorf("it was accepted: %v", err)
+	}
+	finish(t, b, a, ref, l, records.Plan{})
+	rewrite(t, a, 11, 3)
+	base, starts := b.Frontier(ref)
+	if d, err = a.Difference(t.Context(), ref, base, starts); err == nil {
+		err = b.AcceptDifference(t.Context(), d)
+	}
+	if err != nil {
+		t.Errorf("what follows: %v", err)
+	}
+	if _, err := records.Check(t.Context(), store, func(f records.Finding) { t.Error(f) }); err != nil {
+		t.Error(err)
+	}
+}
+
+// A small difference may begin few segments or many.
+func TestDifferenceOfManySegments(t *testing.T) {
+	for _, n := range []int{100, 1000} {
+		z := newZone(t, 2)
+		a, store := short(t, z, 0, storetest.NewMemory()), storetest.NewMemory()
+		b := z.found(t, 1, store)
+		rewrite(t, a, 1, n)
+		for i := range n {
+			if err := put(a, reg(fmt.Sprint("more ", i), "")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := a.Difference(t.Context(), stageLog(a), 0, 0)
+		if err == nil {
+			err = b.AcceptDifference(t.Context(), d)
+		}
+		if err != nil || len(d.Firsts) < n/5 || b.State().Fingerprint != a.State().Fingerprint {
+			t.Errorf("%d segments: %v", len(d.Firsts), err)
+		}
+		if _, err := records.Check(t.Context(), store, func(f records.Finding) { t.Error(f) }); err != nil {
+			t.Error(err)
+		}
+	}
+}
