@@ -29,7 +29,7 @@ import (
 // every now and then and wants an answer, and only then can a round follow:
 // Timing.Compare after news, and while there is none, after twice as long each
 // time, up to Timing.Quiet. The other side does so only if it has had news of
-// which the leader has not asked.
+// which the leader has not asked. See quiet.go for how little that takes.
 type comparison struct {
 	ours, theirs *wire.Counters // last said and heard
 	of           *records.State // what ours was said of
@@ -48,6 +48,11 @@ type comparison struct {
 	waiting bool          // TimerCompare is running
 	due     bool          // it has run out
 	poke    bool          // and what is held here must be announced
+
+	inStep  bool              // both sides held the same in all that Counters tell, when last compared
+	sums    int               // CountersSum sent since Counters were
+	sum     *wire.CountersSum // of the peer's, not judged yet
+	differs bool              // from what is held here: Counters are due, and the peer's are wanted
 
 	lingering, lingered bool // TimerLinger is running; it has run out
 	stalling            bool // TimerStall is running
@@ -90,7 +95,7 @@ func (m *Machine) receiptsMoving() bool {
 
 func (m *Machine) hearCounters(msg *wire.Counters) {
 	c := &m.compare
-	c.theirs, c.fresh, c.answer, c.asked = msg, true, msg.Reply, false
+	c.theirs, c.fresh, c.answer, c.asked, c.sum = msg, true, msg.Reply, false, nil
 	if roster.Newer(msg.Epoch, m.peerEpoch) {
 		m.peerEpoch = msg.Epoch
 	}
@@ -104,6 +109,7 @@ func (m *Machine) compareMore() {
 	if !m.idle() || c.awaiting || m.receiptsMoving() {
 		return
 	}
+	m.judgeSum()
 	if m.mustAnnounce() {
 		m.announce()
 	}
@@ -118,7 +124,7 @@ func (m *Machine) compareMore() {
 func (m *Machine) mustAnnounce() bool {
 	c := &m.compare
 	switch {
-	case c.ours == nil, c.ours.Round != c.round, c.ours.Epoch != m.cfg.Local.Roster().Epoch, c.poke, c.answer && c.theirs.Round == c.round:
+	case c.ours == nil, c.ours.Round != c.round, c.ours.Epoch != m.cfg.Local.Roster().Epoch, c.poke, c.differs, c.answer && c.theirs.Round == c.round:
 		return true
 	case !m.tell.news:
 		return false
@@ -159,25 +165,35 @@ func (m *Machine) compareNow() {
 	}
 }
 
+// counters returns what there is to say of what is held here.
+func (m *Machine) counters() (*wire.Counters, *records.State) {
+	s := m.snapshot()
+	now := &wire.Counters{Epoch: s.Epoch, Fingerprint: s.Fingerprint, Round: m.compare.round, Safe: m.safeSum(s)}
+	for i := range s.Rows {
+		now.Staged = now.Staged || s.Rows[i].Staged > s.Rows[i].Counter
+	}
+	return now, s
+}
+
 // announce sends what is held here in short.
 func (m *Machine) announce() {
 	c := &m.compare
-	s := m.snapshot()
-	now := &wire.Counters{Epoch: s.Epoch, Fingerprint: s.Fingerprint, Round: c.round, Safe: m.safeSum(s)}
-	for i := range s.Rows {
-		now.Staged = now.Staged || s.Rows[i].Staged > s.Rows[i].Counter
+	now, s := m.counters()
+	if m.quiet(now) {
+		m.announceSum(now, s)
+		return
 	}
 	// What a side says again it wants answered, if it is to judge, so that it
 	// does not judge by something old. What both say first in a round crosses
 	// on the way, and an answer is not answered.
 	first := c.ours == nil || c.ours.Round != now.Round || c.ours.Epoch != now.Epoch
-	now.Reply = !first && !c.answer && (m.cfg.OneShot || m.leads())
-	must := first || c.answer || c.poke
-	c.answer, c.poke, m.tell.news = false, false, false
+	now.Reply = !first && !c.answer && (m.cfg.OneShot || m.leads() || c.differs)
+	must := first || c.answer || c.poke || c.differs
+	c.answer, c.poke, c.differs, m.tell.news = false, false, false, false
 	if !must && c.ours.Fingerprint == now.Fingerprint && c.ours.Staged == now.Staged && c.ours.Safe == now.Safe {
 		return
 	}
-	c.ours, c.of, c.asked, c.fresh = now, s, now.Reply, c.theirs != nil && !now.Reply
+	c.ours, c.of, c.asked, c.fresh, c.sums = now, s, now.Reply, c.theirs != nil && !now.Reply, 0
 	m.send(now)
 }
 
@@ -186,6 +202,7 @@ func (m *Machine) judgeCounters() {
 	c := &m.compare
 	equal := c.theirs.Fingerprint == c.ours.Fingerprint
 	m.report.Equal = equal
+	c.inStep = equal && c.ours.Safe == c.theirs.Safe && !c.ours.Staged && !c.theirs.Staged
 	if now := [2]identity.Hash{c.ours.Fingerprint, c.theirs.Fingerprint}; now != c.at {
 		c.at, c.level = now, untried
 	}

@@ -22,6 +22,7 @@
 //	both      Safe                       if they differ in what is safe
 //	a device  Share                      what it leaves to others, see [Sharing]
 //	both      Push, Have, Receipt, …     from then on, as things happen
+//	either    CountersSum                now and then; no answer if all is the same
 //	          Bye
 //
 // The leader is the side with the smaller device ID. Everything else goes both
@@ -48,5 +49,5 @@
 //   - No state about a peer outlives the session.
 //
 // In the code, machine.go says what is allowed when; greeting, key, compare,
-// sums, fetch, staging, accept, serve, tell, safe and share are its parts.
+// sums, quiet, fetch, staging, accept, serve, tell, safe and share are its parts.
 package exchange

@@ -57,5 +57,13 @@ func (m *Machine) SumsFrom(rows int) { m.sumsFrom = rows }
 
 func (s *Session) SumsFrom(rows int) { s.machine.SumsFrom(rows) }
 
+// Without makes a side one of a release that does not know some features.
+func (m *Machine) Without(f wire.Features) { m.without = f }
+
+func (s *Session) Without(f wire.Features) { s.machine.without = f }
+
+// SumsBetween is how many checksums of counters follow one another.
+const SumsBetween = sumsBetween
+
 // Leads reports whether the machine's side sends the vectors.
 func (m *Machine) Leads() bool { return m.leads() }

@@ -251,7 +251,7 @@ func play(t testing.TB, base *world, codec *wire.Codec, limits *exchange.Limits,
 				p.inbox[0], p.inbox[1] = p.inbox[1], p.inbox[0]
 			}
 		case v == 127: // or made up
-			kind, payload := 1+s.below(int(wire.TypeVectorSums)), s.take(s.below(128))
+			kind, payload := 1+s.below(int(wire.TypeCountersSum)), s.take(s.below(128))
 			p.receive(append([]byte{byte(kind), byte(len(payload))}, payload...))
 		case v >= 117 && v < 121:
 			write(p)

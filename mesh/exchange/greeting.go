@@ -30,6 +30,10 @@ func (m *Machine) offer() wire.Offer {
 	if m.cfg.Routes == nil || m.cfg.OneShot {
 		o.Features &^= wire.FeatureSpread
 	}
+	if m.cfg.OneShot {
+		o.Features &^= wire.FeatureQuiet
+	}
+	o.Features &^= m.without
 	return o
 }
 

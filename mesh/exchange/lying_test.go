@@ -288,6 +288,7 @@ func TestLies(t *testing.T) {
 				}
 				return []wire.Message{m}
 			}},
+		{name: "checksum of counters in a session that ends by itself", code: wire.CodeProtocol, lie: after[*wire.Counters](&wire.CountersSum{Sum: 1})},
 		{name: "credit for nothing", code: wire.CodeProtocol, lie: after[*wire.Counters](&wire.Credit{Bytes: 1})},
 		{name: "credit of nothing", code: wire.CodeProtocol, lie: after[*wire.Counters](&wire.Credit{})},
 		{name: "credit beyond all bounds", code: wire.CodeProtocol, lie: after[*wire.Counters](&wire.Credit{Bytes: 1<<32 - 1})},
@@ -623,7 +624,7 @@ func samples(t testing.TB) []wire.Message {
 			wire.NewWantSegments(1, wire.FullName(ref), 1, []records.Need{{First: 1}}),
 			&wire.Entries{Run: runs[0]}, moreRows(list.Rows, false), &wire.Receipt{Encoded: make([]byte, 100)},
 			&wire.Key{Encoded: w.key(1).Encode()}, &wire.Links{Among: []uint64{1, 2}}, &wire.Enough{Log: 1}, &wire.Limit{Lanes: 1}, &wire.More{Logs: []uint64{1}},
-			wire.NewVectorSums(rows, wire.MinSums),
+			wire.NewVectorSums(rows, wire.MinSums), &wire.CountersSum{Sum: 1},
 			wire.NewBye(wire.CodeDone, ""),
 		},
 		wire.NewRoster(r.encoded), wire.NewVector(rows, true), wire.NewVectorReply(rows), wire.NewHave(rows),
@@ -690,8 +691,8 @@ func TestWrongTime(t *testing.T) {
 			}
 		}
 	}
-	if len(types) != 25 {
-		t.Errorf("%d types of message were tried, want all 25", len(types))
+	if len(types) != 26 {
+		t.Errorf("%d types of message were tried, want all 26", len(types))
 	}
 }
 

@@ -44,6 +44,7 @@ type Machine struct {
 
 	state    *records.State // the last snapshot that was looked at; see snapshot
 	sumsFrom int            // rows of a vector that is not told in whole
+	without  wire.Features  // that this side does not offer
 
 	credit  credit
 	compare comparison
@@ -206,6 +207,8 @@ func (m *Machine) receiveOpen(msg wire.Message) bool {
 		m.hearRoster(msg)
 	case *wire.Counters:
 		m.hearCounters(msg)
+	case *wire.CountersSum:
+		m.hearCountersSum(msg)
 	case *wire.Vector:
 		m.hearVector(msg)
 	case *wire.VectorSums:

@@ -185,6 +185,9 @@ func (s *sim) connect(a, b int, codec *wire.Codec, oneShot bool) *simLink {
 		if s.sums > 0 {
 			e.machine.SumsFrom(s.sums)
 		}
+		if n%3 == 2 { // is of the former release
+			e.machine.Without(wire.FeatureQuiet)
+		}
 		e.stop = node.Watch(func(c exchange.Change) { s.after(0, func() { e.step(exchange.Changed{Change: c}) }) })
 	}
 	for _, e := range l.ends {

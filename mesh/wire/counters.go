@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/classmesh/classmesh/records"
@@ -40,6 +41,48 @@ func (m *Counters) Fields(v *message.Visitor) {
 	v.Bool(6, &m.Staged)
 	v.Fixed64(7, &m.Safe)
 }
+
+var labelCounters = identity.NewLabel("classmesh 1 counters in short")
+
+// CountersSum stands for Counters where nothing is expected to be new. Whoever
+// would say the same of itself says nothing; otherwise it answers with its
+// Counters, and asks for those of the other.
+type CountersSum struct {
+	plain
+	Sum uint64
+}
+
+// NewCountersSum returns the checksum of what a side would say in Counters. It is
+// the first 8 bytes, as a big-endian number, of the labelled hash of
+//
+//	clock of the leader's Hello 8, of the other's 8, life 4, number 8, round 4,
+//	safe 8, staged 1, fingerprint 32
+//
+// So it is of use in one session only: a member that wanted two states of its
+// log to have the same would have to know when two others greeted each other, to
+// the millisecond.
+func NewCountersSum(c *Counters, leader, other int64) *CountersSum {
+	text := make([]byte, 0, 73)
+	text = binary.BigEndian.AppendUint64(text, uint64(leader))
+	text = binary.BigEndian.AppendUint64(text, uint64(other))
+	text = binary.BigEndian.AppendUint32(text, c.Epoch.Life)
+	text = binary.BigEndian.AppendUint64(text, c.Epoch.Number)
+	text = binary.BigEndian.AppendUint32(text, c.Round)
+	text = binary.BigEndian.AppendUint64(text, c.Safe)
+	staged := byte(0)
+	if c.Staged {
+		staged = 1
+	}
+	text = append(append(text, staged), c.Fingerprint[:]...)
+	sum := labelCounters.Hash(text)
+	return &CountersSum{Sum: binary.BigEndian.Uint64(sum[:])}
+}
+
+// Type returns TypeCountersSum.
+func (*CountersSum) Type() Type { return TypeCountersSum }
+
+// Fields visits the fields.
+func (m *CountersSum) Fields(v *message.Visitor) { v.Fixed64(1, &m.Sum) }
 
 // Credit allows the other side to send so many more bytes of runs, counted
 // before compression. Those it sent before are on disk.

@@ -23,7 +23,7 @@
 //	13 Rows         14 WantSegments  15 Segment    16 Entries
 //	17 Push         18 Credit        19 Receipt    20 Key
 //	21 Safe       22 Share          23 Links      24 Enough
-//	25 More       26 VectorSums
+//	25 More       26 VectorSums   27 CountersSum
 //
 // # Runs
 //

@@ -43,6 +43,7 @@ const (
 	TypeEnough
 	TypeMore
 	TypeVectorSums
+	TypeCountersSum
 
 	firstOptional Type = 128
 
@@ -86,6 +87,8 @@ func describe(t Type) (description, bool) {
 		return description{64, func() Message { return new(WantRoster) }}, true
 	case TypeCounters:
 		return description{256, func() Message { return new(Counters) }}, true
+	case TypeCountersSum:
+		return description{16, func() Message { return new(CountersSum) }}, true
 	case TypeVector:
 		return description{MaxPayloadBytes, func() Message { return new(Vector) }}, true
 	case TypeVectorSums:

@@ -29,10 +29,13 @@ const (
 	// FeatureSums: where a vector would be long, checksums of its buckets come
 	// first, and then the rows of those that differ.
 	FeatureSums
+	// FeatureQuiet: in a session that stays open a comparison of which nothing
+	// new is expected is a CountersSum, and no answer if it is the same there.
+	FeatureQuiet
 )
 
 // SupportedFeatures is what this release can do.
-const SupportedFeatures = FeatureAbsent | FeatureSpread | FeatureSums
+const SupportedFeatures = FeatureAbsent | FeatureSpread | FeatureSums | FeatureQuiet
 
 // Has reports whether all of some features are in f.
 func (f Features) Has(some Features) bool { return f&some == some }

@@ -106,6 +106,7 @@ func samples(t testing.TB) map[string][]wire.Message {
 		"limit":         {&wire.Limit{Lanes: 6}},
 		"safe":          wire.NewSafe(vector[:1]),
 		"counters-safe": {&wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 7}, Fingerprint: identity.Hash{7}, Safe: 1 << 60}},
+		"counters-sum":  {wire.NewCountersSum(&wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 7}, Fingerprint: identity.Hash{7}, Safe: 1 << 60, Round: 2}, 5, 1<<40)},
 		"vector":        wire.NewVector(vector, true),
 		"vector-sums":   {wire.NewVectorSums(someRows(rand.New(rand.NewPCG(1, 1)), 20), 16)},
 		"vector-of":     wire.NewVectorOf(vector[:1], wire.Buckets{1, 0}),
@@ -164,7 +165,7 @@ func TestGoldenBytes(t *testing.T) {
 			t.Errorf("%s is\n%s, in %s stands\n%s", name, got, file, want)
 		}
 	}
-	for typ := wire.TypeHello; typ <= wire.TypeVectorSums; typ++ {
+	for typ := wire.TypeHello; typ <= wire.TypeCountersSum; typ++ {
 		if !types[typ] {
 			t.Errorf("no golden bytes of type %d", typ)
 		}
@@ -270,6 +271,7 @@ func TestFramesAreRefusedBeforeTheyAreRead(t *testing.T) {
 		"3 bytes of buckets":    {byte(wire.TypeVector), 5, 34, 3, 1, 2, 3},
 		"buckets, and more":     {byte(wire.TypeVector), 5, 24, 1, 34, 1, 1},
 		"buckets beyond all":    append([]byte{byte(wire.TypeVector), 0x83, 2, 34, 0x80, 2}, make([]byte, 256)...),
+		"a long CountersSum":    {byte(wire.TypeCountersSum), 17},
 		"length of four bytes":  {byte(wire.TypeDifference), 0x80, 0x80, 0x80, 1},
 		"length spelled long":   {byte(wire.TypeBye), 0x82, 0x00, 8, 1},
 		"unknown and necessary": {100, 0},
@@ -410,5 +412,38 @@ func TestBytesOfAnEqualComparison(t *testing.T) {
 	c := &wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 12}, Fingerprint: identity.Hash{1}, Round: 2}
 	if n := len(wire.AppendFrame(nil, c)); n > 50 {
 		t.Errorf("Counters takes %d bytes", n)
+	}
+	if n := len(wire.AppendFrame(nil, wire.NewCountersSum(c, 1, 2))); n > 11 {
+		t.Errorf("CountersSum takes %d bytes", n)
+	}
+}
+
+// Whatever is told by Counters, but for what they ask, changes their checksum,
+// and so does the session.
+func TestCountersSum(t *testing.T) {
+	base := wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 12}, Fingerprint: identity.Hash{1}, Round: 2, Safe: 3}
+	sum := *wire.NewCountersSum(&base, 5, 6)
+	for name, change := range map[string]func(*wire.Counters){
+		"life":        func(c *wire.Counters) { c.Epoch.Life++ },
+		"number":      func(c *wire.Counters) { c.Epoch.Number++ },
+		"fingerprint": func(c *wire.Counters) { c.Fingerprint[31] ^= 1 },
+		"round":       func(c *wire.Counters) { c.Round++ },
+		"safe":        func(c *wire.Counters) { c.Safe++ },
+		"staged":      func(c *wire.Counters) { c.Staged = true },
+	} {
+		c := base
+		if change(&c); *wire.NewCountersSum(&c, 5, 6) == sum {
+			t.Errorf("another %s has the same checksum", name)
+		}
+	}
+	asking := base
+	asking.Reply = true
+	if *wire.NewCountersSum(&asking, 5, 6) != sum {
+		t.Error("what is asked changes the checksum")
+	}
+	for _, clocks := range [][2]int64{{4, 6}, {5, 7}, {6, 5}} {
+		if *wire.NewCountersSum(&base, clocks[0], clocks[1]) == sum {
+			t.Errorf("with clocks %v the checksum is the same", clocks)
+		}
 	}
 }
