@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/records/roster"
@@ -30,6 +31,7 @@ type queue struct {
 	bulk    []*operation
 	calm    int // batches since the last that had more than bulk, up to calmAfter
 	closed  bool
+	took    time.Duration // the last commit; owned by the owner of the batch
 	token   chan struct{} // held by the owner of the running batch
 }
 
@@ -85,11 +87,28 @@ const (
 	// maxBatch bounds how many operations share a transaction, so that one that
 	// waits for its answer does not wait for all the others.
 	maxBatch = 64
-	// busyBulk is how many of these may be bulk while people are waiting, or have
-	// been a moment ago, which is until calmAfter batches were bulk only.
+	// busyBulk is how many of these may be bulk when people have been waiting a
+	// moment ago, which is until calmAfter batches were bulk only; beside those
+	// that they wait for, one may be.
 	busyBulk  = 2
 	calmAfter = 16
 )
+
+// Where a commit takes long, as on a cheap card, whoever is about to begin one
+// waits a little for others who come at the same moment: of a class that answers
+// all at once, most would else wait for two.
+const (
+	gatherPart  = 8 // of the time that a commit takes
+	gatherMost  = 5 * time.Millisecond
+	gatherLeast = 500 * time.Microsecond // less is not worth waiting
+)
+
+// gather waits for others, if that is worth it. The caller owns the token.
+func (q *queue) gather() {
+	if wait := min(q.took/gatherPart, gatherMost); wait >= gatherLeast {
+		time.Sleep(wait)
+	}
+}
 
 func (q *queue) take() []*operation {
 	q.mu.Lock()
@@ -100,9 +119,12 @@ func (q *queue) take() []*operation {
 	} else {
 		q.calm = min(q.calm+1, calmAfter)
 	}
-	most := max(1, maxBatch-len(ops)) // however many come: bulk goes on
-	if q.calm < calmAfter {
-		most = min(most, busyBulk)
+	most := maxBatch
+	switch {
+	case len(ops) > 0:
+		most = 1 // however many come: bulk goes on
+	case q.calm < calmAfter:
+		most = busyBulk
 	}
 	return append(ops, cut(&q.bulk, most)...)
 }
@@ -159,8 +181,11 @@ func (r *Replica) submit(ctx context.Context, op *operation) error {
 		case err := <-op.done:
 			return err
 		case r.queue.token <- struct{}{}:
+			r.queue.gather()
 			if ops := r.queue.take(); len(ops) > 0 {
+				began := time.Now()
 				r.commit(ops)
+				r.queue.took = time.Since(began)
 			}
 			<-r.queue.token
 		case <-ctx.Done():
