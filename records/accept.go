@@ -147,7 +147,7 @@ func newSet(puts []ledgerPut) *set {
 // maxSets is how many segments are added up beforehand. Each sum takes 2 KiB until
 // its turn comes, and a difference could begin a segment with every entry: one of
 // so many is added up in its turn, an entry at a time.
-const maxSets = 32
+const maxSets = 8
 
 // partition cuts entries at the counters where segments begin; nil if that gives
 // too many sets.

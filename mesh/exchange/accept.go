@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"github.com/classmesh/classmesh/mesh/wire"
+	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
 )
 
@@ -73,7 +74,7 @@ func (m *Machine) addRun(run wire.Run, more bool) {
 	in.runs, in.size = append(in.runs, run), in.size+size
 	m.credit.granted -= size
 	switch {
-	case in.size > wire.MaxAnswerBytes:
+	case in.size > wire.MaxAnswerBytes, len(in.runs) > records.SegmentCounters+1: // runs of nothing would be many
 		m.blame(wire.CodeProtocol, "an answer that is too large")
 	case m.credit.granted < 0:
 		m.blame(wire.CodeCredit, "more than there was credit for")

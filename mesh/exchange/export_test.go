@@ -14,6 +14,11 @@ func NewWorker(r Replica, c *wire.Codec, l *Limits) Worker { return Worker{worke
 
 func (w Worker) Do(ctx context.Context, e Effect) (Done, bool) { return w.w.do(ctx, e) }
 
+// Acquire waits until an answer of size bytes may be unpacked.
+func (l *Limits) Acquire(ctx context.Context, size int) (release func(), err error) {
+	return l.acquire(ctx, size)
+}
+
 // Bounds reports whether a machine keeps its limits.
 func (m *Machine) Bounds() error {
 	switch {

@@ -289,6 +289,16 @@ func TestLies(t *testing.T) {
 				return []wire.Message{m}
 			}},
 		{name: "checksum of counters in a session that ends by itself", code: wire.CodeProtocol, lie: after[*wire.Counters](&wire.CountersSum{Sum: 1})},
+		{name: "an answer of runs of nothing", code: wire.CodeProtocol,
+			lie: func(_ *liar, m wire.Message) []wire.Message {
+				if s, ok := m.(*wire.Segment); ok {
+					s.More = true
+					nothing := &wire.Entries{Run: wire.Run{Data: []byte{1}}, More: true}
+					many := append([]wire.Message{s}, slices.Repeat([]wire.Message{nothing}, records.SegmentCounters)...)
+					return append(many, &wire.Entries{Run: nothing.Run})
+				}
+				return []wire.Message{m}
+			}},
 		{name: "credit for nothing", code: wire.CodeProtocol, lie: after[*wire.Counters](&wire.Credit{Bytes: 1})},
 		{name: "credit of nothing", code: wire.CodeProtocol, lie: after[*wire.Counters](&wire.Credit{})},
 		{name: "credit beyond all bounds", code: wire.CodeProtocol, lie: after[*wire.Counters](&wire.Credit{Bytes: 1<<32 - 1})},
