@@ -327,6 +327,9 @@ func (c *checker) index(log identity.LogID, b *Branch, e *Entry, env *Envelope, 
 		if v == counter {
 			if i == 0 {
 				newest.add(b.Slot, e)
+				if err := c.older(log, b.Slot, versions[1:]); err != nil {
+					return err
+				}
 			}
 			if i > 0 && !dropped {
 				c.found(log, "entry %d is superseded by entry %d and counts nevertheless", counter, versions[0])
@@ -335,6 +338,19 @@ func (c *checker) index(log identity.LogID, b *Branch, e *Entry, env *Envelope, 
 		}
 	}
 	c.found(log, "entry %d is missing from the index of registers", counter)
+	return nil
+}
+
+// older checks that the versions of a register that are not the newest are stored.
+func (c *checker) older(log identity.LogID, slot Slot, versions []uint64) error {
+	for _, v := range versions {
+		_, err := c.tx.Entry(slot, v)
+		if isNotFound(err) {
+			c.found(log, "the index of registers names entry %d, which is not stored", v)
+		} else if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -117,6 +117,16 @@ func TestCheckFinds(t *testing.T) {
 			e.Counter = 1
 			return tx.Put(s, e, env)
 		}, "entry 1 is superseded by entry 7 and counts nevertheless"},
+		{"a version that is only in the index", func(tx records.WriteTx) error {
+			s := slot(tx, identity.LaneProgress)
+			e, env := envelope(tx, s, 7)
+			e.Counter = 1
+			if err := tx.Put(s, e, env); err != nil {
+				return err
+			}
+			env.Register = false // leaves the index as it is
+			return tx.Delete(s, 1, env)
+		}, "the index of registers names entry 1, which is not stored"},
 		{"a receipt from nowhere", func(tx records.WriteTx) error {
 			b, err := tx.Branch(slot(tx, identity.LaneDetail))
 			if err != nil {
