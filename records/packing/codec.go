@@ -168,7 +168,7 @@ func (c *Codec) unpack(r records.Run) ([]byte, error) {
 	// The frame must state the size that was announced; only then is memory
 	// taken, and no more than that is ever written to.
 	var h zstd.Header
-	if err := h.Decode(r.Data); err != nil || h.Skippable || !h.HasFCS || h.FrameContentSize != uint64(r.Packed) {
+	if err := h.Decode(r.Data); err != nil || h.Skippable || !h.HasFCS || h.FrameContentSize != uint64(r.Packed) || !single(&h, r.Data) {
 		return nil, fmt.Errorf("frame does not hold the %d bytes announced: %w", r.Packed, ErrRun)
 	}
 	plain, err := c.decoder.DecodeAll(r.Data, make([]byte, 0, r.Packed))
@@ -179,6 +179,30 @@ func (c *Codec) unpack(r records.Run) ([]byte, error) {
 		return nil, fmt.Errorf("%d bytes unpacked, %d announced: %w", len(plain), r.Packed, ErrRun)
 	}
 	return plain, nil
+}
+
+// single reports whether a frame ends where its data ends: what stood behind it, in
+// another frame or one that decoders skip, nobody would have signed, and it would
+// be stored and sent on by everybody. See RFC 8878, 3.1.1.2.
+func single(h *zstd.Header, data []byte) bool {
+	at := h.HeaderSize
+	for last := false; !last; {
+		if at < 0 || len(data)-at < 3 {
+			return false
+		}
+		block := int(data[at]) | int(data[at+1])<<8 | int(data[at+2])<<16
+		at += 3
+		last = block&1 == 1
+		if block>>1&3 == 1 { // one byte, to be repeated
+			at++
+		} else {
+			at += block >> 3
+		}
+	}
+	if h.HasCheckSum {
+		at += 4
+	}
+	return at == len(data)
 }
 
 // Check reports what of a run is wrong that can be seen without opening it.

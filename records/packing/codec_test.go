@@ -118,6 +118,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 func TestBombsAreRefusedBeforeTheyUnfold(t *testing.T) {
 	c := codec(t)
 	enc, _ := zstd.NewWriter(nil, zstd.WithSingleSegment(true))
+	empty, _ := zstd.NewWriter(nil, zstd.WithSingleSegment(true), zstd.WithZeroFrames(true))
 	honest := enc.EncodeAll(make([]byte, 1000), nil)
 	large := enc.EncodeAll(make([]byte, 64<<20), nil)
 	skippable := append([]byte{0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0}, honest...)
@@ -128,6 +129,8 @@ func TestBombsAreRefusedBeforeTheyUnfold(t *testing.T) {
 		"states less than it holds":       {Packed: 900, Data: honest},
 		"two frames":                      {Packed: 1000, Data: append(bytes.Clone(honest), large...)},
 		"skippable frame first":           {Packed: 1000, Data: skippable},
+		"a skippable frame last":          {Packed: 1000, Data: append(bytes.Clone(honest), 0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4)},
+		"an empty frame last":             {Packed: 1000, Data: append(bytes.Clone(honest), empty.EncodeAll(nil, nil)...)},
 		"cut short":                       {Packed: 1000, Data: honest[:len(honest)-1]},
 		"not zstd":                        {Packed: 1000, Data: []byte("no")},
 		"compressed, but not any shorter": {Packed: 2, Data: honest},
