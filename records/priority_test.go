@@ -62,19 +62,33 @@ func TestWritingOvertakesBulk(t *testing.T) {
 	})
 }
 
-// A transaction that makes room for somebody who writes leaves an operation to the
-// next. If nobody waits for that one any more, and neither does who wrote, it ends
-// all the same.
+// gated is a store whose transactions wait before they begin, if there is a gate.
+type gated struct {
+	*storetest.Faulty
+	gate chan struct{}
+}
+
+func (g *gated) Update(ctx context.Context, f func(records.WriteTx) error) error {
+	if gate := g.gate; gate != nil {
+		<-gate
+	}
+	return g.Faulty.Update(ctx, f)
+}
+
+// A transaction that makes room for somebody who writes leaves operations to the
+// next. If nobody waits for one of these any more, and neither does who wrote, it
+// ends all the same.
 func TestCancelledWhilePutBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := newZone(t, 2)
 		a := short(t, z, 0, storetest.NewMemory())
 		ref := stageLog(a)
 		rewrite(t, a, 60, 60)
-		store := &storetest.Faulty{Store: storetest.NewMemory()}
+		store := &gated{Faulty: &storetest.Faulty{Store: storetest.NewMemory()}}
 		b := z.found(t, 1, store)
 		l, p := list(t, b, a, ref)
-		commit := make(chan struct{}) // lets one transaction reach the disk
+		store.gate = make(chan struct{})
+		commit := make(chan struct{})
 		store.Sync = func(context.Context) error { <-commit; return nil }
 		var wg sync.WaitGroup
 		take := func(ctx context.Context, n records.Need) {
@@ -87,25 +101,15 @@ func TestCancelledWhilePutBack(t *testing.T) {
 			synctest.Wait()
 		}
 		take(t.Context(), p.Needs[0]) // under way
-		proceed := make(chan struct{})
-		wg.Go(func() { // begins the next transaction, and lets it wait
-			err := b.Write(context.Background(), func(d *records.Draft) error {
-				<-proceed
-				_, err := d.Put(ev("answer"))
-				return err
-			})
-			if err != nil {
-				t.Error(err)
-			}
-		})
-		synctest.Wait()
 		leaving, leave := context.WithCancel(t.Context())
 		defer leave()
 		take(t.Context(), p.Needs[1])
 		take(leaving, p.Needs[2])
+		store.gate <- struct{}{}
+		synctest.Wait()
 		commit <- struct{}{}
 		synctest.Wait()
-		leave() // while the transaction has it
+		leave() // while the next transaction has both
 		impatient, give := context.WithCancel(t.Context())
 		defer give()
 		wg.Go(func() {
@@ -115,9 +119,9 @@ func TestCancelledWhilePutBack(t *testing.T) {
 			}
 		})
 		synctest.Wait()
-		close(proceed)
+		close(store.gate)
 		synctest.Wait()
-		give()
+		give() // now that room was made
 		synctest.Wait()
 		close(commit)
 		wg.Wait()
