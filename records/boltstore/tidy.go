@@ -74,6 +74,7 @@ func (s *stretch) worth(least, times int) bool {
 func (t *readTx) loose(from []byte, least int) (found []stretch, next []byte, err error) {
 	var at stretch
 	barrier := uint64(0) // where the next run begins
+	border := uint64(0)  // where the next segment begins
 	end := func() {
 		if at.worth(least, 1) {
 			found = append(found, at)
@@ -89,6 +90,14 @@ func (t *readTx) loose(from []byte, least int) (found []stretch, next []byte, er
 		if at.count > 0 && (slot != at.slot || counter >= barrier || at.worth(least, 2)) {
 			end()
 		}
+		if at.count > 0 && counter >= border {
+			// Runs that keep to a segment are sent as they are when it is asked for.
+			if at.count >= max(leastRun, least/4) {
+				found = append(found, at)
+				at = stretch{}
+			}
+			border = t.nextSegment(slot, counter)
+		}
 		if at.count == 0 {
 			if looked >= tidyLooks || size >= tidyMost {
 				next = bytes.Clone(k)
@@ -98,7 +107,7 @@ func (t *readTx) loose(from []byte, least int) (found []stretch, next []byte, er
 			if r, err := t.runAt(slot, counter); err != nil || r != nil {
 				return false, err
 			}
-			barrier = t.nextRun(slot, counter)
+			barrier, border = t.nextRun(slot, counter), t.nextSegment(slot, counter)
 			at = stretch{slot: slot, first: counter}
 		}
 		looked++
@@ -112,10 +121,19 @@ func (t *readTx) loose(from []byte, least int) (found []stretch, next []byte, er
 	return found, next, err
 }
 
-// nextRun returns where the next run above a counter begins, or the highest
-// number.
+// nextRun returns where the next run above a counter begins, nextSegment where the
+// next segment does, or the highest number.
 func (t *readTx) nextRun(s records.Slot, counter uint64) uint64 {
-	k, _ := t.seek(t.bucket(runs).Cursor(), placeKey(nil, s, counter))
+	return t.nextFirst(runs, s, counter)
+}
+
+func (t *readTx) nextSegment(s records.Slot, counter uint64) uint64 {
+	return t.nextFirst(segments, s, counter)
+}
+
+// nextFirst returns the first counter above one that is a key of a bucket.
+func (t *readTx) nextFirst(b bucket, s records.Slot, counter uint64) uint64 {
+	k, _ := t.seek(t.bucket(b).Cursor(), placeKey(nil, s, counter+1))
 	if slot, first, ok := place(k); ok && slot == s {
 		return first
 	}

@@ -153,3 +153,41 @@ func TestShortRunsAreNotKept(t *testing.T) {
 		t.Errorf("%d entries, %v", got, err)
 	}
 }
+
+// What a device has written itself is packed segment by segment, so that it is
+// sent as it is stored.
+func TestTidyKeepsToSegments(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "store"), boltstore.Options{})
+	defer s.Close()
+	const segments, each = 5, 1700
+	err := s.Update(t.Context(), func(tx records.WriteTx) error {
+		for i := range segments {
+			if err := tx.SetSegment(1, records.Segment{First: uint64(1 + i*each), Live: each}); err != nil {
+				return err
+			}
+		}
+		return put(tx, 1, segments*each, 30)
+	})
+	for more := true; err == nil && more; {
+		more, err = s.Tidy(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.View(t.Context(), func(tx records.Tx) error {
+		for i := range segments {
+			count := 0
+			ok, err := tx.Packed(1, uint64(1+i*each), uint64((i+1)*each), func(p records.PackedRun) error { count += p.Count; return nil })
+			if err != nil {
+				return err
+			}
+			if !ok || count != each {
+				t.Errorf("segment %d: %d entries are packed within it, all: %t", i, count, ok)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
