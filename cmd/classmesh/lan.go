@@ -53,6 +53,7 @@ type lan struct {
 	mdns       *mdns.Service                         // nil: quiet
 	gossip     *gossip.Gossip
 	neighbours *neighbours
+	copies     *copies
 
 	mu        sync.Mutex
 	unplugged bool                       // membership is to be left
@@ -62,7 +63,7 @@ type lan struct {
 
 // newLAN listens, and reads the address book.
 func newLAN(d *device, o lanOptions) (*lan, error) {
-	l := &lan{d: d, neighbours: newNeighbours(d.now), unplugged: o.unplugged}
+	l := &lan{d: d, neighbours: newNeighbours(d.now), copies: newCopies(d.now), unplugged: o.unplugged}
 	var err error
 	if l.listener, err = listenLAN(d, o.address); err != nil && o.any {
 		d.logger().Warn("the port for other devices is taken, using another", "address", o.address, "error", err)
@@ -130,6 +131,7 @@ func (l *lan) look(at netip.AddrPort, quiet bool) (err error) {
 		Address: func() (netip.AddrPort, error) { return l.gossipAddress(at, interfaces) },
 		Join:    l.join, Found: l.found, Hint: l.neighbours.hear, Random: l.d.random, Logger: log,
 		Conflict: func(c gossip.Conflict) {
+			l.copies.hear(c)
 			log.Warn("a device is at two addresses: it was copied, or has moved", "device", c.Known.Device, "one", c.Known.Call, "other", c.Other.Call)
 		},
 	})

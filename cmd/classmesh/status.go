@@ -169,7 +169,7 @@ func (d *device) findings() []mesh.Finding {
 		d.logger().Warn("the network cannot be looked at", "error", err)
 		return nil // no interfaces would be a finding
 	}
-	return d.node.Doctor(interfaces)
+	return append(d.node.Doctor(interfaces), d.lan.copies.findings(d.nameOf)...)
 }
 
 // contactName is the file that keeps when the coordinator was last connected,
