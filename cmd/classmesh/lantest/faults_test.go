@@ -62,10 +62,17 @@ func TestKilledDuringSync(t *testing.T) {
 		out, err := s.try("generate", "--data", s.rooms[0].data, "--learners", "60", "--days", "40", "--batch", "64")
 		generated <- fmt.Sprint(out, err)
 	}()
+	caught := 0 // in the middle of it; on a quick machine not in every round
 	for round := range 3 {
 		for _, r := range victims {
 			before := r.counters()
-			s.await(patience, r.name+" receives", func() bool { return r.counters() > before })
+			s.await(patience, r.name+" receives, or has all", func() bool {
+				if r.counters() > before {
+					caught++
+					return true
+				}
+				return len(generated) > 0 && r.counters() == s.rooms[0].counters()
+			})
 			r.kill()
 		}
 		for _, r := range victims {
@@ -81,6 +88,9 @@ func TestKilledDuringSync(t *testing.T) {
 		}
 	}
 	<-generated
+	if caught < len(victims) {
+		t.Errorf("killed %d times while receiving", caught)
+	}
 	for _, r := range s.rooms {
 		r.work(1)
 	}
