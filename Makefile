@@ -19,7 +19,7 @@ build:
 # All tests that this machine can run; what it cannot is listed at the end.
 test: vet
 	@$(if $(RACE),,echo "left out: the race detector, because there is no C compiler ($$($(GO) env CC))")
-	@CGO_ENABLED=$(if $(RACE),1,0) $(GO) run .ci/report/main.go $(RACE) ./...
+	@CGO_ENABLED=$(if $(RACE),1,0) $(GO) run .ci/report/main.go $(RACE) -timeout 25m ./...
 	@$(if $(RACE),$(GO) run .ci/report/main.go -run TestSimulator ./mesh/exchange)
 	@$(MAKE) --no-print-directory test-arm64
 
