@@ -130,12 +130,16 @@ func answers(t *testing.T, r *records.Replica) map[string]int {
 	return found
 }
 
-// A device is killed two hundred times while it writes and syncs, of which it
+// A device is killed two hundred times, fewer under the race detector, while it
+// writes and syncs, of which it
 // stages large logs whose authors go on writing. After each time its store is
 // intact and everything that it acknowledged is there; in the end both sides
 // hold the same.
 func TestKilledWhileSyncing(t *testing.T) {
-	const kills, perDevice = 200, 20
+	kills, perDevice := 200, 20
+	if raceDetector {
+		kills = 60
+	}
 	random := mathrand.New(mathrand.NewPCG(1, 2))
 	coordinator, err := identity.GenerateDeviceKey(rand.Reader)
 	if err != nil {

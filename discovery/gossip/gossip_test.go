@@ -546,7 +546,11 @@ func TestTwoHundred(t *testing.T) {
 	}
 	bubble(t, func(t *testing.T, l *lan) {
 		var nodes []*node
-		for n := range 200 {
+		count := 200
+		if raceDetector {
+			count = 80
+		}
+		for n := range count {
 			nodes = append(nodes, l.start(n+1))
 		}
 		took := eventually(t, 3*time.Minute, "all see all", func() bool {

@@ -73,8 +73,11 @@ func TestReplicaKilled(t *testing.T) {
 	}
 	random := mathrand.New(mathrand.NewPCG(1, 2))
 	rounds := 200
-	if testing.Short() {
+	switch {
+	case testing.Short():
 		rounds = 20
+	case raceDetector:
+		rounds = 60
 	}
 	for round := range rounds {
 		acknowledged := killed(t, roleReplica, path, 1+random.IntN(30))

@@ -75,7 +75,7 @@ func TestPackAndUnpack(t *testing.T) {
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		list := entries(rapid.IntRange(1, 120).Draw(t, "entries"), rapid.IntRange(0, 4000).Draw(t, "body"))
+		list := entries(rapid.IntRange(1, 120).Draw(t, "entries"), rapid.IntRange(0, 800).Draw(t, "body"))
 		runs := c.Pack(list)
 		for _, r := range runs {
 			if r.Size() > records.MaxChunkBytes || len(r.Data) > records.MaxChunkBytes {

@@ -1,0 +1,6 @@
+//go:build race
+
+package gossip_test
+
+// raceDetector makes everything several times slower: then some tests do less.
+const raceDetector = true
