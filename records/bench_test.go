@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"github.com/classmesh/classmesh/records"
@@ -223,29 +222,3 @@ func BenchmarkAcceptDifference(b *testing.B) {
 		pull(b, receiver, author)
 	}
 }
-
-// TestAllocationsOfAccepting: what is taken for the first time costs few
-// allocations a record, from the packed run to the disk.
-func TestAllocationsOfAccepting(t *testing.T) {
-	if racing {
-		t.Skip("the race detector allocates, too")
-	}
-	a := newAcceptance(t)
-	r, _ := a.receiver(t, "warm.db")
-	a.take(t, r)
-	r, _ = a.receiver(t, "receiver.db")
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	a.take(t, r)
-	runtime.ReadMemStats(&after)
-	each := float64(after.Mallocs-before.Mallocs) / float64(a.count)
-	bytes := float64(after.TotalAlloc-before.TotalAlloc) / float64(a.count)
-	t.Logf("%.2f allocations and %.0f bytes a record", each, bytes)
-	if each > maxAllocationsOfAccepting {
-		t.Errorf("%.2f allocations a record, at most %v", each, maxAllocationsOfAccepting)
-	}
-}
-
-// maxAllocationsOfAccepting is what a record may cost, where a quarter are
-// registers. Most of it is bbolt's, for a place in its tree that has to be found.
-const maxAllocationsOfAccepting = 2.0
