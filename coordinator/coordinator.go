@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/classmesh/classmesh/mesh/exchange"
-	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // ErrStopped: the coordinator is stopping, or was.
@@ -47,7 +47,7 @@ type Coordinator struct {
 	cfg      Config
 	public   identity.DevicePublic
 	random   io.Reader // safe for concurrent use
-	codec    *wire.Codec
+	codec    *packing.Codec
 	limits   *exchange.Limits
 	zones    cache
 	jobs     jobs
@@ -76,7 +76,7 @@ func New(cfg Config) (*Coordinator, error) {
 	cfg.MaxSessions = cmp.Or(cfg.MaxSessions, 4096)
 	cfg.IdleZones = cmp.Or(cfg.IdleZones, 64)
 	cfg.Timing.Greeting = cmp.Or(cfg.Timing.Greeting, 10*time.Second)
-	codec, err := wire.NewCodec(runtime.GOMAXPROCS(0))
+	codec, err := packing.Shared()
 	if err != nil {
 		return nil, fmt.Errorf("new coordinator: %w", err)
 	}

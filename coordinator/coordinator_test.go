@@ -18,6 +18,7 @@ import (
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 	"github.com/classmesh/classmesh/records/roster"
 	"github.com/classmesh/classmesh/records/storetest"
 )
@@ -244,7 +245,7 @@ type session struct {
 
 func (d *device) session() *session {
 	d.t.Helper()
-	codec, err := wire.NewCodec(1)
+	codec, err := packing.NewCodec(1)
 	must(d.t, err)
 	conn := d.connect()
 	s, err := exchange.NewSession(exchange.SessionConfig{

@@ -10,15 +10,14 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"runtime"
 	"time"
 
 	"github.com/classmesh/classmesh/discovery"
 	"github.com/classmesh/classmesh/mesh/exchange"
 	"github.com/classmesh/classmesh/mesh/link"
-	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // Config is what a [Node] is made of. Replica and Identity are required.
@@ -51,8 +50,8 @@ type Config struct {
 
 	// Software is the version of the program, told to peers for people.
 	Software string
-	// Codec and Limits are those of the process; nil: made by New.
-	Codec  *wire.Codec
+	// Codec and Limits are those of the process; nil: packing.Shared, and made by New.
+	Codec  *packing.Codec
 	Limits *exchange.Limits
 	// Timing is how long sessions wait for what.
 	Timing exchange.Timing
@@ -119,7 +118,7 @@ func (cfg *Config) complete() error {
 		cfg.MaxPeers = defaultMaxPeers
 	}
 	if cfg.Codec == nil {
-		codec, err := wire.NewCodec(runtime.GOMAXPROCS(0))
+		codec, err := packing.Shared()
 		if err != nil {
 			return err
 		}

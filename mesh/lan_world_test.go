@@ -19,9 +19,9 @@ import (
 	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/mesh/exchange"
 	"github.com/classmesh/classmesh/mesh/link"
-	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 	"github.com/classmesh/classmesh/records/storetest"
 )
 
@@ -31,7 +31,7 @@ type network struct {
 	t    *testing.T
 	zone *zone
 	// codec and limits are made in the bubble, because they have channels.
-	codec  *wire.Codec
+	codec  *packing.Codec
 	limits *exchange.Limits
 
 	mu      sync.Mutex

@@ -15,9 +15,9 @@ import (
 	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/mesh/exchange"
 	"github.com/classmesh/classmesh/mesh/link"
-	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 	"github.com/classmesh/classmesh/records/roster"
 )
 
@@ -28,8 +28,8 @@ var (
 	limits = exchange.NewLimits(0)
 )
 
-func newCodec() *wire.Codec {
-	c, err := wire.NewCodec(1)
+func newCodec() *packing.Codec {
+	c, err := packing.NewCodec(1)
 	if err != nil {
 		panic(err)
 	}

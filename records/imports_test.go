@@ -24,14 +24,14 @@ var allowed = map[string][]string{
 	"records/classroom": {"records", "records/identity", "records/message", "records/roster"},
 	"mesh/link":         {"records/identity"},
 	"mesh/wire":         {"records", "records/identity", "records/message", "records/packing", "records/roster"},
-	"mesh/exchange":     {"mesh/wire", "records", "records/identity", "records/roster"},
-	"mesh":              {"discovery", "mesh/exchange", "mesh/link", "mesh/wire", "records", "records/identity", "records/roster"},
+	"mesh/exchange":     {"mesh/wire", "records", "records/identity", "records/packing", "records/roster"},
+	"mesh":              {"discovery", "mesh/exchange", "mesh/link", "mesh/wire", "records", "records/identity", "records/packing", "records/roster"},
 
 	"discovery":        {"records/identity"},
 	"discovery/mdns":   {"discovery", "records/identity"},
 	"discovery/gossip": {"discovery", "records/identity"},
 
-	"coordinator":             {"mesh/exchange", "mesh/link", "mesh/wire", "records", "records/identity", "records/roster"},
+	"coordinator":             {"mesh/exchange", "mesh/link", "mesh/wire", "records", "records/identity", "records/packing", "records/roster"},
 	"coordinator/api":         {"coordinator", "mesh/link", "records", "records/identity", "records/message", "records/roster"},
 	"coordinator/boltstore":   {"coordinator", "records", "records/boltstore", "records/identity", "records/roster"},
 	"coordinator/storagetest": {"coordinator", "records", "records/identity", "records/roster"},

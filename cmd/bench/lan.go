@@ -17,8 +17,8 @@ import (
 	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/mesh/exchange"
 	"github.com/classmesh/classmesh/mesh/link"
-	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // lanSizes are how many devices a LAN has that is measured.
@@ -61,7 +61,7 @@ func startLAN(ctx context.Context, dir string, n int) (_ *lan, err error) {
 			err = errors.Join(err, l.end())
 		}
 	}()
-	codec, err := wire.NewCodec(2)
+	codec, err := packing.NewCodec(2)
 	if err != nil {
 		return nil, err
 	}

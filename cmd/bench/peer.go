@@ -7,15 +7,15 @@ import (
 
 	"github.com/classmesh/classmesh/mesh/exchange"
 	"github.com/classmesh/classmesh/mesh/link"
-	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // peer is one side of sessions.
 type peer struct {
 	replica *records.Replica
-	codec   *wire.Codec
+	codec   *packing.Codec
 	limits  *exchange.Limits
 	timing  exchange.Timing
 	live    *exchange.Session
@@ -23,7 +23,7 @@ type peer struct {
 }
 
 func newPeer(r *records.Replica) (*peer, error) {
-	codec, err := wire.NewCodec(2)
+	codec, err := packing.NewCodec(2)
 	return &peer{replica: r, codec: codec, limits: exchange.NewLimits(0), began: make(chan struct{})}, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // acceptance is what has come from the peer and is not on disk yet.
@@ -74,7 +75,7 @@ func (m *Machine) addRun(run wire.Run, more bool) {
 	in.runs, in.size = append(in.runs, run), in.size+size
 	m.credit.granted -= size
 	switch {
-	case in.size > wire.MaxAnswerBytes, len(in.runs) > records.SegmentCounters+1: // runs of nothing would be many
+	case in.size > packing.MaxBytes, len(in.runs) > records.SegmentCounters+1: // runs of nothing would be many
 		m.blame(wire.CodeProtocol, "an answer that is too large")
 	case m.credit.granted < 0:
 		m.blame(wire.CodeCredit, "more than there was credit for")

@@ -3,8 +3,8 @@ package exchange
 import (
 	"time"
 
-	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 	"github.com/classmesh/classmesh/records/roster"
 )
 
@@ -81,9 +81,9 @@ type Config struct {
 	// Admission says what the roster that Local has at the moment of the call
 	// grants to a peer. See [Judge].
 	Admission func(peer identity.DevicePublic) Standing
-	Codec     *wire.Codec // packs pushes
-	Software  string      // version of the program, for people
-	Window    int         // bytes, at least wire.MinWindow; 0: DefaultWindow
+	Codec     *packing.Codec // packs pushes
+	Software  string         // version of the program, for people
+	Window    int            // bytes, at least wire.MinWindow; 0: DefaultWindow
 	Timing    Timing
 
 	// Routes is what this session shares with the others of the replica. Nil: it

@@ -5,7 +5,7 @@
 // [Event] and answers with [Effect]s, without I/O, clock or goroutine.
 // [Session] runs a machine over a stream and a [Replica]: make one with
 // [NewSession], then [Session.Run]. All sessions of a process share one
-// [Limits] and one wire.Codec.
+// [Limits] and one packing.Codec.
 //
 // # A session
 //

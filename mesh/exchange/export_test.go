@@ -5,12 +5,13 @@ import (
 	"fmt"
 
 	"github.com/classmesh/classmesh/mesh/wire"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // Worker carries out operations as a session's does.
 type Worker struct{ w worker }
 
-func NewWorker(r Replica, c *wire.Codec, l *Limits) Worker { return Worker{worker{r, c, l}} }
+func NewWorker(r Replica, c *packing.Codec, l *Limits) Worker { return Worker{worker{r, c, l}} }
 
 func (w Worker) Do(ctx context.Context, e Effect) (Done, bool) { return w.w.do(ctx, e) }
 
@@ -26,7 +27,7 @@ func (m *Machine) Bounds() error {
 		m.serve.pending > maxPending+wire.MaxNeeds,
 		m.serve.reading > maxReading+1,
 		m.accept.count > maxHandovers,
-		m.accept.count > 1 && m.accept.bytes > maxHandoverBytes+wire.MaxAnswerBytes,
+		m.accept.count > 1 && m.accept.bytes > maxHandoverBytes+packing.MaxBytes,
 		m.credit.available < 0,
 		m.fetch.active < 0,
 		m.tell.unwritten < 0,

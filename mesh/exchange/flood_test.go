@@ -9,6 +9,7 @@ import (
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 func contextWithStop(t *testing.T) (context.Context, context.CancelFunc) {
@@ -17,7 +18,7 @@ func contextWithStop(t *testing.T) (context.Context, context.CancelFunc) {
 
 // opened is a machine whose session with a peer is open, and the peer's
 // replica.
-func opened(t testing.TB, codec *wire.Codec) (m *exchange.Machine, local, peer *replica) {
+func opened(t testing.TB, codec *packing.Codec) (m *exchange.Machine, local, peer *replica) {
 	w := newWorld(t, 2, 2)
 	local, peer = newReplica(w, 0, w.rosters[0]), newReplica(w, 1, w.rosters[0])
 	m = exchange.New(exchange.Config{
@@ -35,8 +36,8 @@ func opened(t testing.TB, codec *wire.Codec) (m *exchange.Machine, local, peer *
 	return m, local, peer
 }
 
-func newCodec(t testing.TB) *wire.Codec {
-	codec, err := wire.NewCodec(1)
+func newCodec(t testing.TB) *packing.Codec {
+	codec, err := packing.NewCodec(1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // script is a sequence of choices read from bytes.
@@ -175,7 +176,7 @@ func (p *party) fail(s *script) {
 // play drives a session between two devices as a script says: messages are
 // delivered, lost, repeated, changed and made up; operations end late, in any
 // order, or fail; timers fire at any time.
-func play(t testing.TB, base *world, codec *wire.Codec, limits *exchange.Limits, data []byte) *party {
+func play(t testing.TB, base *world, codec *packing.Codec, limits *exchange.Limits, data []byte) *party {
 	w := *base
 	w.t, w.signed = t, map[identity.LogID]map[uint64]identity.Hash{}
 	s := &script{data}

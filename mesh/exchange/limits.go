@@ -5,7 +5,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"github.com/classmesh/classmesh/mesh/wire"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // Limits bounds what all sessions of a process hold unpacked in memory at a
@@ -30,7 +30,7 @@ func NewLimits(answers int) *Limits {
 	if answers <= 0 {
 		answers = 8
 	}
-	total := int64(answers) * wire.MaxAnswerBytes
+	total := int64(answers) * packing.MaxBytes
 	return &Limits{large: semaphore.NewWeighted(total), small: semaphore.NewWeighted(total), total: total}
 }
 

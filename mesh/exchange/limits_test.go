@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/classmesh/classmesh/mesh/exchange"
-	"github.com/classmesh/classmesh/mesh/wire"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // However much waits to be stored, what somebody has just written is unpacked at
@@ -23,11 +23,11 @@ func TestSmallAnswersDoNotWaitForLargeOnes(t *testing.T) {
 			return err
 		}
 		for range 2 {
-			if err := take(wire.MaxAnswerBytes); err != nil {
+			if err := take(packing.MaxBytes); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := take(wire.MaxAnswerBytes); !errors.Is(err, context.DeadlineExceeded) {
+		if err := take(packing.MaxBytes); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("one too many is unpacked: %v", err)
 		}
 		n := 0

@@ -16,6 +16,7 @@ import (
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 	"github.com/classmesh/classmesh/records/roster"
 )
 
@@ -23,7 +24,7 @@ import (
 // others on their way to the honest side.
 type liar struct {
 	honest, self locked
-	codec        *wire.Codec
+	codec        *packing.Codec
 	times        map[string]int
 	sums         int // from how many rows on vectors begin with checksums; 0: as usual
 }
@@ -487,7 +488,7 @@ func TestLies(t *testing.T) {
 			}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			codec, err := wire.NewCodec(1)
+			codec, err := packing.NewCodec(1)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -619,7 +620,7 @@ func samples(t testing.TB) []wire.Message {
 	if err != nil {
 		t.Fatal(err)
 	}
-	codec, err := wire.NewCodec(1)
+	codec, err := packing.NewCodec(1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -648,7 +649,7 @@ func samples(t testing.TB) []wire.Message {
 func TestWrongTime(t *testing.T) {
 	all := samples(t)
 	types := map[wire.Type]bool{}
-	codec, err := wire.NewCodec(1)
+	codec, err := packing.NewCodec(1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -765,7 +766,7 @@ func byHand(t *testing.T, a locked, peer func(net.Conn)) (exchange.Report, time.
 
 // greetingOf is what a device says first, in frames.
 func greetingOf(t *testing.T, b locked) []byte {
-	codec, err := wire.NewCodec(1)
+	codec, err := packing.NewCodec(1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 	"github.com/classmesh/classmesh/records/roster"
 )
 
@@ -119,7 +120,7 @@ func pair(t testing.TB) (a, b locked, left, right net.Conn) {
 
 func session(t testing.TB, l locked, peer int, stream net.Conn, oneShot bool) *exchange.Session {
 	t.Helper()
-	codec, err := wire.NewCodec(1)
+	codec, err := packing.NewCodec(1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +213,7 @@ func TestSessionPushes(t *testing.T) {
 // forgotten: the session says anew what is held.
 func TestCommitDuringGreeting(t *testing.T) {
 	a, b, _, _ := pair(t)
-	codec, err := wire.NewCodec(1)
+	codec, err := packing.NewCodec(1)
 	if err != nil {
 		t.Fatal(err)
 	}

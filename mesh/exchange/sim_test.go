@@ -18,6 +18,7 @@ import (
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 	"github.com/classmesh/classmesh/records/roster"
 )
 
@@ -94,7 +95,7 @@ type simEnd struct {
 	busy    int           // messages and operations on their way
 }
 
-func newSim(t testing.TB, seed uint64, codec *wire.Codec) *sim {
+func newSim(t testing.TB, seed uint64, codec *packing.Codec) *sim {
 	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 1)), links: map[[2]int]*simLink{}, seen: map[string]int{}, tracing: *simTrace}
 	limits := exchange.NewLimits(0)
 	s.worker = func(r exchange.Replica) exchange.Worker { return exchange.NewWorker(r, codec, limits) }
@@ -162,7 +163,7 @@ func (s *sim) run(until time.Duration) {
 }
 
 // connect joins two nodes that are not joined.
-func (s *sim) connect(a, b int, codec *wire.Codec, oneShot bool) *simLink {
+func (s *sim) connect(a, b int, codec *packing.Codec, oneShot bool) *simLink {
 	key := [2]int{min(a, b), max(a, b)}
 	if l := s.links[key]; a == b || l != nil && l.alive {
 		return nil
@@ -419,7 +420,7 @@ func (s *sim) write(n int) {
 }
 
 // trouble is one random thing that happens to the zone.
-func (s *sim) trouble(codec *wire.Codec) {
+func (s *sim) trouble(codec *packing.Codec) {
 	n := s.rng.IntN(len(s.nodes))
 	switch s.rng.IntN(13) {
 	case 0, 1, 2, 3, 4:
@@ -493,7 +494,7 @@ func (s *sim) admitLast() {
 }
 
 // heal ends all trouble and joins the nodes by a random tree and some more.
-func (s *sim) heal(codec *wire.Codec) {
+func (s *sim) heal(codec *packing.Codec) {
 	s.faults = false
 	for _, n := range s.nodes {
 		n.full = false
@@ -533,14 +534,14 @@ func (s *sim) checkKeys() {
 	}
 }
 
-func (s *sim) reconnect(codec *wire.Codec, order []int) {
+func (s *sim) reconnect(codec *packing.Codec, order []int) {
 	for i := 1; i < len(order); i++ {
 		s.connect(order[i-1], order[i], codec, false)
 	}
 }
 
 // simulate runs one seed.
-func simulate(t testing.TB, seed uint64, codec *wire.Codec) map[string]int {
+func simulate(t testing.TB, seed uint64, codec *packing.Codec) map[string]int {
 	s := newSim(t, seed, codec)
 	s.nextKey(false)
 	for range 3 + s.rng.IntN(6) {
@@ -611,7 +612,7 @@ func simulate(t testing.TB, seed uint64, codec *wire.Codec) map[string]int {
 }
 
 func TestSimulator(t *testing.T) {
-	codec, err := wire.NewCodec(1)
+	codec, err := packing.NewCodec(1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 	"github.com/classmesh/classmesh/records/roster"
 )
 
@@ -50,7 +51,7 @@ func judgeError(err error) verdict {
 		{context.Canceled, cancelled},
 		{records.ErrClosed, cancelled},
 
-		{wire.ErrRun, invalid},
+		{packing.ErrRun, invalid},
 		{wire.ErrMessage, invalid},
 		{records.ErrRun, invalid},
 		{records.ErrEntry, invalid},

@@ -6,12 +6,13 @@ import (
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // worker carries out operations. It is safe for concurrent use.
 type worker struct {
 	replica Replica
-	codec   *wire.Codec
+	codec   *packing.Codec
 	limits  *Limits
 }
 

@@ -6,24 +6,9 @@ import (
 	"github.com/classmesh/classmesh/records/packing"
 )
 
-// Entries travel as they are stored, so these are the words of records and of
-// its package packing.
-type (
-	// Run is a chunk of entries.
-	Run = records.Run
-	// Codec packs and unpacks entries. It is made once per process.
-	Codec = packing.Codec
-)
-
-// NewCodec returns a Codec that packs and unpacks on at most workers threads
-// at a time.
-func NewCodec(workers int) (*Codec, error) { return packing.NewCodec(workers) }
-
-// ErrRun is wrapped by errors about runs that cannot be unpacked.
-var ErrRun = packing.ErrRun
-
-// MaxAnswerBytes bounds all chunks of one answer before compression.
-const MaxAnswerBytes = packing.MaxBytes
+// Run is a chunk of entries: they travel as they are stored. Package packing makes
+// and opens runs.
+type Run = records.Run
 
 // MinWindow is the smallest window that a Hello may give: the largest answer
 // must fit.

@@ -21,6 +21,7 @@ import (
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 	"github.com/classmesh/classmesh/records/roster"
 )
 
@@ -66,8 +67,8 @@ func entries(n, body int) []records.Entry {
 	return list
 }
 
-func codec(t testing.TB) *wire.Codec {
-	c, err := wire.NewCodec(1)
+func codec(t testing.TB) *packing.Codec {
+	c, err := packing.NewCodec(1)
 	if err != nil {
 		t.Fatal(err)
 	}
