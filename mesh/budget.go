@@ -146,15 +146,7 @@ const (
 // runMeter counts what the uplink carries until ctx is done.
 func (n *Node) runMeter(ctx context.Context) {
 	var since time.Duration
-	for {
-		over := make(chan struct{})
-		stop := n.cfg.Clock.AfterFunc(meterEvery, func() { close(over) })
-		select {
-		case <-ctx.Done():
-			stop()
-			return
-		case <-over:
-		}
+	for n.passes(ctx, meterEvery) {
 		n.mu.Lock()
 		n.meterNow()
 		n.mu.Unlock()

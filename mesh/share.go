@@ -86,15 +86,7 @@ func (s *sharer) step(now time.Time, logs []logView) (also []identity.LogID) {
 // runSharing tells the session with the coordinator, if there is one, with whom
 // it is shared, until ctx is done.
 func (n *Node) runSharing(ctx context.Context) {
-	for {
-		over := make(chan struct{})
-		stop := n.cfg.Clock.AfterFunc(shareEvery, func() { close(over) })
-		select {
-		case <-ctx.Done():
-			stop()
-			return
-		case <-over:
-		}
+	for n.passes(ctx, shareEvery) {
 		n.mu.Lock()
 		l := n.uplink.link
 		n.mu.Unlock()

@@ -38,6 +38,19 @@ func (n *Node) runUplink(ctx context.Context) {
 	}
 }
 
+// passes waits until d has passed and reports whether ctx was not done before.
+func (n *Node) passes(ctx context.Context, d time.Duration) bool {
+	over := make(chan struct{})
+	stop := n.cfg.Clock.AfterFunc(d, func() { close(over) })
+	defer stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-over:
+		return true
+	}
+}
+
 // pause waits until d has passed or Poke is called and heeded; it reports
 // whether to go on. It does not look at the clock.
 func (n *Node) pause(ctx context.Context, d time.Duration, allowed *allowance, refilled <-chan struct{}) bool {

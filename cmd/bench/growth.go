@@ -88,22 +88,22 @@ func (b *bench) file(ctx context.Context, z *zone, dir, size string) error {
 		return err
 	}
 	defer store.Close()
-	compacted := filepath.Join(dir, "compacted.db")
+	synced, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
 	began := time.Now()
-	if err := store.Compact(ctx, compacted); err != nil {
+	if err := store.Shrink(ctx); err != nil {
 		return err
 	}
 	b.table.add("growth/file/"+size+"/compact", ms(time.Since(began)))
-	for name, path := range map[string]string{"synced": path, "compacted": compacted} {
-		info, err := os.Stat(path)
-		if err != nil {
-			return err
-		}
-		b.table.add("growth/file/"+size+"/"+name, float64(info.Size())/packed)
-		if name == "compacted" {
-			b.table.add("growth/file/"+size+"/each", float64(info.Size())/float64(z.Records))
-		}
+	compacted, err := os.Stat(path)
+	if err != nil {
+		return err
 	}
+	b.table.add("growth/file/"+size+"/synced", float64(synced.Size())/packed)
+	b.table.add("growth/file/"+size+"/compacted", float64(compacted.Size())/packed)
+	b.table.add("growth/file/"+size+"/each", float64(compacted.Size())/float64(z.Records))
 	return nil
 }
 

@@ -6,7 +6,7 @@
 // quietly begun anew. Commits are synced to disk; there is no other mode. One
 // process has the file open at a time.
 //
-// [Store.Check], [Store.Backup], [Store.Compact] and [Store.Stats] are for
+// [Store.Check], [Store.Backup], [Store.Stats] and [Store.Upkeep] are for
 // those who look after the file. A full disk or quota is records.ErrFull; what
 // keeps a reserve for a device's own writes is the caller's.
 //

@@ -185,17 +185,23 @@ func verify(tx records.Tx) (n uint64, err error) {
 // Whenever the process is killed: every transaction that it acknowledged is
 // there, at most one more, none in part, and the file is sound.
 func TestKilled(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "store")
+	killedOften(t, roleWriter, filepath.Join(t.TempDir(), "store"), 25, 1)
+}
+
+// killedOften kills a role again and again, each time after up to so many
+// commits, and looks at what it has left.
+func killedOften(t *testing.T, role, path string, commits int, seed uint64) {
+	t.Helper()
 	if err := open(t, path, boltstore.Options{}).Close(); err != nil {
 		t.Fatal(err)
 	}
-	random := rand.New(rand.NewPCG(1, 1))
+	random := rand.New(rand.NewPCG(seed, 1))
 	rounds := 30
 	if testing.Short() {
 		rounds = 5
 	}
 	for round := range rounds {
-		acknowledged := killed(t, roleWriter, path, 1+random.IntN(25))
+		acknowledged := killed(t, role, path, 1+random.IntN(commits))
 		s := open(t, path, boltstore.Options{})
 		err := s.View(t.Context(), func(tx records.Tx) error {
 			n, err := verify(tx)
@@ -210,6 +216,9 @@ func TestKilled(t *testing.T) {
 		mustCheck(t, s)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
+		}
+		if names, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*")); err != nil || len(names) != 1 {
+			t.Errorf("left behind: %v, %v", names, err)
 		}
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"io"
 	"strings"
 
-	bolt "go.etcd.io/bbolt"
-
 	"github.com/classmesh/classmesh/records"
 )
 
@@ -70,27 +68,6 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 		}
 		return nil
 	})
-}
-
-// compactBytes is how much of the copy is committed at once by Compact.
-const compactBytes = 8 << 20
-
-// Compact writes the store as of now, without unused space, to a new file at
-// path, which must not exist. What is written meanwhile is not in it. To go on in
-// a smaller file there is [Store.Shrink].
-func (s *Store) Compact(ctx context.Context, path string) error {
-	if err := s.usable(ctx); err != nil {
-		return fmt.Errorf("compact store: %w", err)
-	}
-	s.tidying.Lock() // a Shrink would close the file
-	defer s.tidying.Unlock()
-	err := guard(new(true), func() error {
-		return create(path, func(db *bolt.DB) error { return bolt.Compact(db, s.db.Load(), compactBytes) })
-	})
-	if err != nil {
-		return fmt.Errorf("compact store into %s: %w", path, err)
-	}
-	return nil
 }
 
 // Stats says how large a store is and how it is used.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -283,35 +282,5 @@ func init() {
 // Whenever the process is killed while it writes the file anew: everything that
 // was acknowledged is there.
 func TestKilledWhileShrinking(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "store")
-	if err := open(t, path, boltstore.Options{}).Close(); err != nil {
-		t.Fatal(err)
-	}
-	random := rand.New(rand.NewPCG(2, 1))
-	rounds := 30
-	if testing.Short() {
-		rounds = 5
-	}
-	for round := range rounds {
-		acknowledged := killed(t, roleShrinker, path, 1+random.IntN(60))
-		s := open(t, path, boltstore.Options{})
-		err := s.View(t.Context(), func(tx records.Tx) error {
-			n, err := verify(tx)
-			if n < acknowledged || n > acknowledged+1 {
-				t.Errorf("round %d: %d acknowledged, %d there", round, acknowledged, n)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatalf("round %d: %v", round, err)
-		}
-		mustCheck(t, s)
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if names, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(names) != 1 {
-			t.Errorf("left behind: %v, %v", names, err)
-		}
-	}
+	killedOften(t, roleShrinker, filepath.Join(t.TempDir(), "store"), 60, 2)
 }
