@@ -40,7 +40,7 @@ var (
 // the difference's head; after any error nothing of it is stored. Concurrent
 // calls share a transaction. The entries' bytes must not change afterwards.
 func (r *Replica) AcceptDifference(ctx context.Context, d *Difference) error {
-	var puts []ledgerPut
+	var puts []Put
 	var sets []*set
 	err := r.verifying(ctx, func() (err error) {
 		if puts, err = d.verify(r); err == nil {
@@ -108,7 +108,7 @@ func (r *Replica) holdsUnder(c *identity.Certificate) bool {
 
 // verify checks all of a difference that can be checked without the store,
 // and hashes its entries, outside the writer's turn.
-func (d *Difference) verify(r *Replica) ([]ledgerPut, error) {
+func (d *Difference) verify(r *Replica) ([]Put, error) {
 	if err := d.Account.verify(r); err != nil {
 		return nil, err
 	}
@@ -123,8 +123,8 @@ func (d *Difference) verify(r *Replica) ([]ledgerPut, error) {
 		last = first
 	}
 	puts, err := verifyEntries(d.Head.Log, d.Entries, d.Base, SmallBytes)
-	if err == nil && len(puts) > 0 && puts[len(puts)-1].entry.Counter > d.Head.Counter {
-		err = fmt.Errorf("counter %d under head %d: %w", puts[len(puts)-1].entry.Counter, d.Head.Counter, ErrMismatch)
+	if err == nil && len(puts) > 0 && puts[len(puts)-1].Entry.Counter > d.Head.Counter {
+		err = fmt.Errorf("counter %d under head %d: %w", puts[len(puts)-1].Entry.Counter, d.Head.Counter, ErrMismatch)
 	}
 	return puts, err
 }
@@ -132,11 +132,11 @@ func (d *Difference) verify(r *Replica) ([]ledgerPut, error) {
 // set is entries of one segment and the LtHash of them all, added up outside
 // the writer's turn.
 type set struct {
-	puts []ledgerPut // one at least
+	puts []Put // one at least
 	sum  Sum
 }
 
-func newSet(puts []ledgerPut) *set {
+func newSet(puts []Put) *set {
 	s := &set{puts: puts}
 	for i := range puts {
 		s.sum.Add(puts[i].leaf)
@@ -151,16 +151,16 @@ const maxSets = 8
 
 // partition cuts entries at the counters where segments begin; nil if that gives
 // too many sets.
-func partition(puts []ledgerPut, firsts []uint64) (sets []*set) {
+func partition(puts []Put, firsts []uint64) (sets []*set) {
 	for len(puts) > 0 {
 		if len(sets) == maxSets {
 			return nil
 		}
 		n := len(puts)
 		for len(firsts) > 0 {
-			if puts[0].entry.Counter < firsts[0] {
-				n, _ = slices.BinarySearchFunc(puts, firsts[0], func(p ledgerPut, first uint64) int {
-					return cmp.Compare(p.entry.Counter, first)
+			if puts[0].Entry.Counter < firsts[0] {
+				n, _ = slices.BinarySearchFunc(puts, firsts[0], func(p Put, first uint64) int {
+					return cmp.Compare(p.Entry.Counter, first)
 				})
 				break
 			}
@@ -174,8 +174,8 @@ func partition(puts []ledgerPut, firsts []uint64) (sets []*set) {
 
 // verifyEntries checks entries that must stand above a counter in ascending
 // order and take at most so many bytes, and hashes them.
-func verifyEntries(log identity.LogID, entries []Entry, above uint64, bytes int) ([]ledgerPut, error) {
-	puts := make([]ledgerPut, len(entries))
+func verifyEntries(log identity.LogID, entries []Entry, above uint64, bytes int) ([]Put, error) {
+	puts := make([]Put, len(entries))
 	envelopes := make([]Envelope, len(entries))
 	size := 0
 	for i, e := range entries {
@@ -194,7 +194,7 @@ func verifyEntries(log identity.LogID, entries []Entry, above uint64, bytes int)
 			return nil, fmt.Errorf("more than %d bytes: %w", bytes, ErrLarge)
 		}
 		envelopes[i] = env
-		puts[i] = ledgerPut{e, &envelopes[i], e.Leaf(log)}
+		puts[i] = Put{e, &envelopes[i], e.Leaf(log)}
 	}
 	return puts, nil
 }
@@ -257,7 +257,7 @@ func (a *Account) relate(br *branch) (StartList, Relation) {
 	return starts, Relate(&a.Head, starts, &br.Head, br.headStarts())
 }
 
-func (b *batch) acceptDifference(d *Difference, puts []ledgerPut, sets []*set) error {
+func (b *batch) acceptDifference(d *Difference, puts []Put, sets []*set) error {
 	br, starts, err := b.continued(&d.Account, d.Base)
 	if err != nil {
 		return err
@@ -293,7 +293,7 @@ func (b *batch) acceptDifference(d *Difference, puts []ledgerPut, sets []*set) e
 		if !counted {
 			break
 		}
-		if err := l.merge(s.puts[0].entry.Counter, &s.sum, len(s.puts)); err != nil {
+		if err := l.merge(s.puts[0].Entry.Counter, &s.sum, len(s.puts)); err != nil {
 			return err
 		}
 	}
@@ -301,14 +301,15 @@ func (b *batch) acceptDifference(d *Difference, puts []ledgerPut, sets []*set) e
 		l.packed = d.Packed
 	}
 	clock := br.Head.Clock
+	l.puts = make([]Put, 0, len(puts))
 	entries := make([]Entry, 0, len(puts))
 	for i := range puts {
 		p := &puts[i]
-		if p.entry.Counter <= frontier {
+		if p.Entry.Counter <= frontier {
 			continue
 		}
-		clock = max(clock, p.env.Clock)
-		entries = append(entries, p.entry)
+		clock = max(clock, p.Envelope.Clock)
+		entries = append(entries, p.Entry)
 		stored, err := false, error(nil)
 		if staging {
 			stored, err = b.stored(&br, p)

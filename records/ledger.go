@@ -25,16 +25,10 @@ type ledger struct {
 	segments map[uint64]*Segment // accounts that were looked at, by First
 	changed  map[uint64]bool     // those of them that differ from the store
 	keys     map[RegisterKey]bool
-	puts     []ledgerPut       // entries to store
+	puts     []Put             // entries to store
 	packed   []PackedRun       // exactly these entries, packed; nil: one by one
 	drops    map[uint64]uint64 // superseded entries, each with what supersedes it
 	listed   map[uint64]bool   // those of drops that are on the drop list already
-}
-
-type ledgerPut struct {
-	entry Entry
-	env   *Envelope
-	leaf  identity.Hash
 }
 
 func newLedger(tx Tx, slot Slot, log identity.LogID) (*ledger, error) {
@@ -187,7 +181,7 @@ func (l *ledger) leaf(counter uint64) (identity.Hash, error) {
 		return e.Leaf(l.log), nil
 	}
 	for i := range l.puts {
-		if l.puts[i].entry.Counter == counter {
+		if l.puts[i].Entry.Counter == counter {
 			return l.puts[i].leaf, nil
 		}
 	}
@@ -206,10 +200,10 @@ func (l *ledger) open(first uint64, bytes int) {
 // supersedes which. Counted says that its segment's account has it already
 // ([ledger.merge]). It returns [errOther] if one up to n supersedes it: such an
 // entry would be in no sum, and nothing would verify it.
-func (l *ledger) add(p ledgerPut, n uint64, counted bool) error {
-	counter := p.entry.Counter
-	if p.env.Register {
-		k := p.env.RegisterKey()
+func (l *ledger) add(p Put, n uint64, counted bool) error {
+	counter := p.Entry.Counter
+	if p.Envelope.Register {
+		k := p.Envelope.RegisterKey()
 		if l.keys[k] {
 			return fmt.Errorf("entry %d: two live versions of one register: %w", counter, ErrMismatch)
 		}
@@ -343,7 +337,7 @@ func (l *ledger) rowsAt(n uint64) ([]Row, error) {
 		return nil, err
 	}
 	for i := range l.puts {
-		if c := l.puts[i].entry.Counter; c > n && c <= end {
+		if c := l.puts[i].Entry.Counter; c > n && c <= end {
 			without(c, l.puts[i].leaf)
 		}
 	}
@@ -412,16 +406,12 @@ func (l *ledger) flush(w WriteTx, doneTo uint64) (kept bool, err error) {
 
 // store stores the entries that were booked.
 func (l *ledger) store(w WriteTx) error {
-	if l.packed != nil && len(l.puts) > 0 {
-		entries, envs := make([]Entry, len(l.puts)), make([]Envelope, len(l.puts))
-		for i := range l.puts {
-			entries[i], envs[i] = l.puts[i].entry, *l.puts[i].env
-		}
-		return w.PutRuns(l.slot, l.packed, entries, envs)
+	if l.packed != nil {
+		return w.PutRuns(l.slot, l.packed, l.puts)
 	}
 	for i := range l.puts {
 		p := &l.puts[i]
-		if err := w.Put(l.slot, p.entry, p.env); err != nil {
+		if err := w.Put(l.slot, p.Entry, p.Envelope); err != nil {
 			return err
 		}
 	}

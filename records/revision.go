@@ -82,11 +82,11 @@ func (t *notingTx) Put(s Slot, e Entry, env *Envelope) error {
 	return t.WriteTx.Put(s, e, env)
 }
 
-func (t *notingTx) PutRuns(s Slot, runs []PackedRun, entries []Entry, envs []Envelope) error {
-	for i := range envs {
-		t.note(&envs[i])
+func (t *notingTx) PutRuns(s Slot, runs []PackedRun, puts []Put) error {
+	for i := range puts {
+		t.note(puts[i].Envelope)
 	}
-	return t.WriteTx.PutRuns(s, runs, entries, envs)
+	return t.WriteTx.PutRuns(s, runs, puts)
 }
 
 func (t *notingTx) Replace(s Slot, e Entry, env *Envelope) error {

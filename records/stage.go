@@ -185,8 +185,8 @@ func (r *Replica) verifySegment(s *SegmentData) (*target, *set, error) {
 	}
 	for i := range puts {
 		p := &puts[i]
-		if p.entry.Counter > end || p.env.Clock > t.head.Clock {
-			return nil, nil, fmt.Errorf("entry %d: %w", p.entry.Counter, unlike)
+		if p.Entry.Counter > end || p.Envelope.Clock > t.head.Clock {
+			return nil, nil, fmt.Errorf("entry %d: %w", p.Entry.Counter, unlike)
 		}
 	}
 	if s.From > 0 {
@@ -227,7 +227,7 @@ func (b *batch) acceptSegment(s *SegmentData, t *target, all *set) error {
 		return b.suspect(br, &t.head, fmt.Errorf("segment %d was not there before: %w", s.First, ErrForked))
 	}
 	if !former && len(puts) > 0 { // in another continuation, segments may begin elsewhere
-		if former, err = b.any(br.Slot, puts[0].entry.Counter, puts[len(puts)-1].entry.Counter); err != nil {
+		if former, err = b.any(br.Slot, puts[0].Entry.Counter, puts[len(puts)-1].Entry.Counter); err != nil {
 			return err
 		}
 	}
@@ -239,13 +239,14 @@ func (b *batch) acceptSegment(s *SegmentData, t *target, all *set) error {
 	}
 	// A former continuation may also have an account within this segment, above
 	// what it has of it: the entries there belong to that one.
-	counted := !former && s.From == 0 && len(puts) > 0 && puts[len(puts)-1].entry.Counter <= l.end(s.First)
+	counted := !former && s.From == 0 && len(puts) > 0 && puts[len(puts)-1].Entry.Counter <= l.end(s.First)
 	if counted {
 		if err := l.merge(s.First, &all.sum, len(puts)); err != nil {
 			return err
 		}
 		l.packed = s.Packed
 	}
+	l.puts = make([]Put, 0, len(puts))
 	clock := Clock(0)
 	for i := range puts {
 		p := &puts[i]
@@ -264,7 +265,7 @@ func (b *batch) acceptSegment(s *SegmentData, t *target, all *set) error {
 		case err != nil:
 			return err
 		}
-		clock = max(clock, p.env.Clock)
+		clock = max(clock, p.Envelope.Clock)
 	}
 	if s.From > 0 {
 		rows, err := t.stored(l, br)
@@ -322,15 +323,15 @@ var errOther = errors.New("what is held is of another continuation")
 
 // stored reports whether an entry is stored already; [errOther] if another one
 // stands at its counter.
-func (b *batch) stored(br *branch, p *ledgerPut) (bool, error) {
-	e, err := b.tx.Entry(br.Slot, p.entry.Counter)
+func (b *batch) stored(br *branch, p *Put) (bool, error) {
+	e, err := b.tx.Entry(br.Slot, p.Entry.Counter)
 	switch {
 	case isNotFound(err):
 		return false, nil
 	case err != nil:
 		return false, b.abort(err)
 	case e.Leaf(br.Log()) != p.leaf:
-		return false, fmt.Errorf("counter %d: %w", p.entry.Counter, errOther)
+		return false, fmt.Errorf("counter %d: %w", p.Entry.Counter, errOther)
 	}
 	return true, nil
 }

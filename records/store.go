@@ -68,6 +68,14 @@ type Segment struct {
 // Row returns the segment as a row of a segment list.
 func (s *Segment) Row() Row { return Row{First: s.First, Live: s.Live, Checksum: s.Checksum} }
 
+// Put is an entry to be stored.
+type Put struct {
+	Entry    Entry
+	Envelope *Envelope // decoded
+
+	leaf identity.Hash // for accounts
+}
+
 // Register is one version of a register, as [Tx.Registers] finds it.
 type Register struct {
 	Key     RegisterKey
@@ -201,9 +209,8 @@ type WriteTx interface {
 	// PutRuns stores entries as Put does each, where nothing is stored from the
 	// counter of the first to that of the last; otherwise it is ErrExists.
 	// Runs hold the same entries packed, and the store may keep them in that
-	// form; their bytes must not change until the transaction has ended. Envs
-	// are the envelopes, decoded.
-	PutRuns(s Slot, runs []PackedRun, entries []Entry, envs []Envelope) error
+	// form; their bytes must not change until the transaction has ended.
+	PutRuns(s Slot, runs []PackedRun, puts []Put) error
 	// Replace puts e where an entry with the same counter and envelope
 	// stands: to make it a stub, or an entry again. It is ErrNotFound if there
 	// is none, ErrExists if there is one with another envelope.

@@ -288,11 +288,11 @@ func (t *readTx) Packed(s records.Slot, from, to uint64, fn func(records.PackedR
 	return err == nil, err
 }
 
-func (t *writeTx) PutRuns(s records.Slot, list []records.PackedRun, entries []records.Entry, envs []records.Envelope) error {
-	if len(entries) == 0 {
+func (t *writeTx) PutRuns(s records.Slot, list []records.PackedRun, puts []records.Put) error {
+	if len(puts) == 0 {
 		return nil
 	}
-	first, last := entries[0].Counter, entries[len(entries)-1].Counter
+	first, last := puts[0].Entry.Counter, puts[len(puts)-1].Entry.Counter
 	whole, err := t.isFree(s, first)
 	if whole = whole && last < t.free.to; err == nil && !whole {
 		// Runs may reach into the stretch that hold nothing there any more.
@@ -301,9 +301,9 @@ func (t *writeTx) PutRuns(s records.Slot, list []records.PackedRun, entries []re
 	if err != nil {
 		return fmt.Errorf("put runs from %d to %d: %w", first, last, err)
 	}
-	if !whole || !worthwhile(list, len(entries)) {
-		for i := range entries {
-			if err := t.Put(s, entries[i], &envs[i]); err != nil {
+	if !whole || !worthwhile(list, len(puts)) {
+		for i := range puts {
+			if err := t.Put(s, puts[i].Entry, puts[i].Envelope); err != nil {
 				return err
 			}
 		}
@@ -312,25 +312,25 @@ func (t *writeTx) PutRuns(s records.Slot, list []records.PackedRun, entries []re
 	at := 0
 	for i := range list {
 		n := list[i].Count
-		if n < 1 || at+n > len(entries) {
+		if n < 1 || at+n > len(puts) {
 			return fmt.Errorf("put runs from %d to %d, which do not hold the entries: %w", first, last, packing.ErrRun)
 		}
-		if err := t.setRun(s, entries[at].Counter, entries[at+n-1].Counter, &list[i]); err != nil {
+		if err := t.setRun(s, puts[at].Entry.Counter, puts[at+n-1].Entry.Counter, &list[i]); err != nil {
 			return err
 		}
 		at += n
 	}
-	if at != len(entries) {
+	if at != len(puts) {
 		return fmt.Errorf("put runs from %d to %d, which do not hold the entries: %w", first, last, packing.ErrRun)
 	}
 	t.free.from = last + 1
-	for i := range entries {
-		e := &entries[i]
-		if !envs[i].Register {
-			t.events[newEventKey(&envs[i], s, e.Counter)] = struct{}{}
+	for i := range puts {
+		e, env := &puts[i].Entry, puts[i].Envelope
+		if !env.Register {
+			t.events[newEventKey(env, s, e.Counter)] = struct{}{}
 			continue
 		}
-		if err := t.addVersion(s, e.Counter, &envs[i], appendEntry(t.alloc(entryOverhead+e.Size()), e)); err != nil {
+		if err := t.addVersion(s, e.Counter, env, appendEntry(t.alloc(entryOverhead+e.Size()), e)); err != nil {
 			return err
 		}
 	}

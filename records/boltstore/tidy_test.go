@@ -121,17 +121,17 @@ func TestShortRunsAreNotKept(t *testing.T) {
 	}
 	const n = 1000
 	var list []records.Entry
-	var envs []records.Envelope
+	var puts []records.Put
 	var runs []records.PackedRun
 	for c := uint64(1); c <= n; c++ {
 		env := records.Envelope{Kind: eventKind}
 		e := records.Entry{Counter: c, Envelope: env.Append(nil), Body: []byte("body")}
-		list, envs = append(list, e), append(envs, env)
+		list, puts = append(list, e), append(puts, records.Put{Entry: e, Envelope: &env})
 		runs = append(runs, codec.PackRuns(list[c-1:])...)
 	}
 	err = update(s, func(tx records.WriteTx) error {
 		_, err := tx.CreateBranch(records.Branch{})
-		return errors.Join(err, tx.PutRuns(1, runs, list, envs))
+		return errors.Join(err, tx.PutRuns(1, runs, puts))
 	})
 	for more := true; more && err == nil; {
 		more, err = s.Tidy(t.Context())

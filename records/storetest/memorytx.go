@@ -329,19 +329,19 @@ func (t *memoryTx) Put(s records.Slot, e records.Entry, env *records.Envelope) e
 }
 
 // PutRuns stores the entries one by one.
-func (t *memoryTx) PutRuns(s records.Slot, _ []records.PackedRun, entries []records.Entry, envs []records.Envelope) error {
-	if len(entries) == 0 {
+func (t *memoryTx) PutRuns(s records.Slot, _ []records.PackedRun, puts []records.Put) error {
+	if len(puts) == 0 {
 		return nil
 	}
-	first, last := entries[0].Counter, entries[len(entries)-1].Counter
+	first, last := puts[0].Entry.Counter, puts[len(puts)-1].Entry.Counter
 	for at := range t.entries.from(place{s, first}) {
 		if at.slot == s && at.counter <= last {
 			return fmt.Errorf("put runs from %d to %d: %w", first, last, records.ErrExists)
 		}
 		break
 	}
-	for i := range entries {
-		if err := t.Put(s, entries[i], &envs[i]); err != nil {
+	for i := range puts {
+		if err := t.Put(s, puts[i].Entry, puts[i].Envelope); err != nil {
 			return err
 		}
 	}

@@ -210,9 +210,17 @@ func putRuns(tx records.WriteTx, r *rand.Rand, s records.Slot, from uint64, body
 		check(err)
 		check(tx.Delete(s, e.Counter, &env))
 	}
-	if err := tx.PutRuns(s, pack(list), list, envs); spared != errors.Is(err, records.ErrExists) || !spared && err != nil {
+	if err := tx.PutRuns(s, pack(list), puts(list, envs)); spared != errors.Is(err, records.ErrExists) || !spared && err != nil {
 		check(fmt.Errorf("put runs where entries are: %t: %w", spared, err))
 	}
+}
+
+// puts joins entries with their envelopes.
+func puts(list []records.Entry, envs []records.Envelope) (joined []records.Put) {
+	for i := range list {
+		joined = append(joined, records.Put{Entry: list[i], Envelope: &envs[i]})
+	}
+	return joined
 }
 
 // pack packs entries into a few runs.

@@ -57,8 +57,8 @@ func testPutRuns(x *fixture) {
 	}
 	stored = slices.Clone(list)
 	x.everywhere(func(tx records.WriteTx) {
-		x.must(tx.PutRuns(1, nil, nil, nil))
-		x.must(tx.PutRuns(1, pack(list), list, envs))
+		x.must(tx.PutRuns(1, nil, nil))
+		x.must(tx.PutRuns(1, pack(list), puts(list, envs)))
 	}, func(tx records.Tx) {
 		read(tx)
 		packedOf(tx, 1, first, last)
@@ -67,9 +67,9 @@ func testPutRuns(x *fixture) {
 	x.update(func(tx records.WriteTx) {
 		for _, at := range []int{0, n - 1, n / 2} {
 			x.is("put again", tx.Put(1, list[at], &envs[at]), records.ErrExists)
-			x.is("put runs again", tx.PutRuns(1, pack(list[at:at+1]), list[at:at+1], envs[at:at+1]), records.ErrExists)
+			x.is("put runs again", tx.PutRuns(1, pack(list[at:at+1]), puts(list[at:at+1], envs[at:at+1])), records.ErrExists)
 		}
-		x.is("put all again", tx.PutRuns(1, pack(list), list, envs), records.ErrExists)
+		x.is("put all again", tx.PutRuns(1, pack(list), puts(list, envs)), records.ErrExists)
 		read(tx)
 	})
 	// Most of them go, one becomes a stub, one comes back as another.
@@ -108,6 +108,6 @@ func testPutRuns(x *fixture) {
 	stored = slices.Clone(list)
 	x.everywhere(func(tx records.WriteTx) {
 		x.must(tx.Entries(1, 0, ^uint64(0), func(e records.Entry) error { return fmt.Errorf("entry %d is still there", e.Counter) }))
-		x.must(tx.PutRuns(1, pack(list), list, envs))
+		x.must(tx.PutRuns(1, pack(list), puts(list, envs)))
 	}, read)
 }
