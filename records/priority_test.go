@@ -12,26 +12,40 @@ import (
 	"github.com/classmesh/classmesh/records/storetest"
 )
 
+// bulky is a replica on a store that is about to take a log of many segments.
+type bulky struct {
+	*records.Replica
+	data []*records.SegmentData // newest first
+}
+
+func newBulky(t *testing.T, store records.Store) *bulky {
+	t.Helper()
+	z := newZone(t, 2)
+	author := short(t, z, 0, storetest.NewMemory())
+	ref := stageLog(author)
+	rewrite(t, author, 60, 60)
+	b := &bulky{Replica: z.found(t, 1, store)}
+	l, p := list(t, b.Replica, author, ref)
+	if len(p.Needs) < 10 {
+		t.Fatalf("%d segments are too few", len(p.Needs))
+	}
+	for _, n := range p.Needs {
+		b.data = append(b.data, segment(t, author, ref, l, n))
+	}
+	return b
+}
+
 // While much is being taken from another device, who writes here waits for at
 // most the transaction that runs, and is in the next.
 func TestWritingOvertakesBulk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := newZone(t, 2)
-		a := short(t, z, 0, storetest.NewMemory())
-		ref := stageLog(a)
-		rewrite(t, a, 60, 60)
 		store := &storetest.Faulty{Store: storetest.NewMemory()}
-		b := z.found(t, 1, store)
-		l, p := list(t, b, a, ref)
-		if len(p.Needs) < 10 {
-			t.Fatalf("%d segments are too few", len(p.Needs))
-		}
+		b := newBulky(t, store)
 		commit := make(chan struct{}) // lets one transaction reach the disk
 		store.Sync = func(context.Context) error { <-commit; return nil }
 		var wg sync.WaitGroup
 		var bulk, written atomic.Int64
-		for _, n := range p.Needs {
-			s := segment(t, a, ref, l, n)
+		for _, s := range b.data {
 			wg.Go(func() {
 				if err := b.AcceptSegmentData(context.Background(), s); err != nil {
 					t.Error(err)
@@ -41,7 +55,7 @@ func TestWritingOvertakesBulk(t *testing.T) {
 			synctest.Wait()
 		}
 		wg.Go(func() {
-			if err := put(b, ev("answer")); err != nil {
+			if err := put(b.Replica, ev("answer")); err != nil {
 				t.Error(err)
 			}
 			written.Add(1)
@@ -52,12 +66,12 @@ func TestWritingOvertakesBulk(t *testing.T) {
 			synctest.Wait()
 		}
 		if written.Load() != 1 || bulk.Load() > 3 {
-			t.Errorf("after two transactions %d answers were written, and %d segments of %d stored", written.Load(), bulk.Load(), len(p.Needs))
+			t.Errorf("after two transactions %d answers were written, and %d segments of %d stored", written.Load(), bulk.Load(), len(b.data))
 		}
 		close(commit)
 		wg.Wait()
-		if n := bulk.Load(); int(n) != len(p.Needs) {
-			t.Errorf("%d segments of %d were stored", n, len(p.Needs))
+		if n := bulk.Load(); int(n) != len(b.data) {
+			t.Errorf("%d segments of %d were stored", n, len(b.data))
 		}
 	})
 }
@@ -80,31 +94,25 @@ func (g *gated) Update(ctx context.Context, f func(records.WriteTx) error) error
 // ends all the same.
 func TestCancelledWhilePutBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := newZone(t, 2)
-		a := short(t, z, 0, storetest.NewMemory())
-		ref := stageLog(a)
-		rewrite(t, a, 60, 60)
 		store := &gated{Faulty: &storetest.Faulty{Store: storetest.NewMemory()}}
-		b := z.found(t, 1, store)
-		l, p := list(t, b, a, ref)
+		b := newBulky(t, store)
 		store.gate = make(chan struct{})
 		commit := make(chan struct{})
 		store.Sync = func(context.Context) error { <-commit; return nil }
 		var wg sync.WaitGroup
-		take := func(ctx context.Context, n records.Need) {
-			s := segment(t, a, ref, l, n)
+		take := func(ctx context.Context, s *records.SegmentData) {
 			wg.Go(func() {
 				if err := b.AcceptSegmentData(ctx, s); err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)) {
-					t.Errorf("segment %d: %v", n.First, err)
+					t.Errorf("segment %d: %v", s.First, err)
 				}
 			})
 			synctest.Wait()
 		}
-		take(t.Context(), p.Needs[0]) // under way
+		take(t.Context(), b.data[0]) // under way
 		leaving, leave := context.WithCancel(t.Context())
 		defer leave()
-		take(t.Context(), p.Needs[1])
-		take(leaving, p.Needs[2])
+		take(t.Context(), b.data[1])
+		take(leaving, b.data[2])
 		store.gate <- struct{}{}
 		synctest.Wait()
 		commit <- struct{}{}
@@ -131,27 +139,21 @@ func TestCancelledWhilePutBack(t *testing.T) {
 // However many write at once, what comes in bulk goes on.
 func TestBulkIsNotStarved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		z := newZone(t, 2)
-		a := short(t, z, 0, storetest.NewMemory())
-		ref := stageLog(a)
-		rewrite(t, a, 60, 60)
 		store := &storetest.Faulty{Store: storetest.NewMemory()}
-		b := z.found(t, 1, store)
-		l, p := list(t, b, a, ref)
-		s := segment(t, a, ref, l, p.Needs[0])
+		b := newBulky(t, store)
 		commit := make(chan struct{}) // lets one transaction reach the disk
 		store.Sync = func(context.Context) error { <-commit; return nil }
 		var wg sync.WaitGroup
 		stored := false
 		write := func() {
-			if err := put(b, ev("answer")); err != nil {
+			if err := put(b.Replica, ev("answer")); err != nil {
 				t.Error(err)
 			}
 		}
 		wg.Go(write) // under way
 		synctest.Wait()
 		wg.Go(func() {
-			if err := b.AcceptSegmentData(context.Background(), s); err != nil {
+			if err := b.AcceptSegmentData(context.Background(), b.data[0]); err != nil {
 				t.Error(err)
 			}
 			stored = true

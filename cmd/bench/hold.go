@@ -22,25 +22,17 @@ func hold(ctx context.Context, args []string, in io.Reader, out io.Writer) error
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watched := watchHeap(ctx)
-	r, closeStore, err := open(ctx, args[0])
+	p, err := openPeer(ctx, args[0])
 	if err != nil {
 		return err
 	}
-	defer closeStore()
-	key, err := readKey(args[0])
-	if err != nil {
-		return err
-	}
-	listener, err := link.Listen(link.Config{Key: key, Address: "127.0.0.1:0", Protocols: []string{link.ProtocolExchange}})
+	defer p.close()
+	listener, err := link.Listen(link.Config{Key: p.key, Address: "127.0.0.1:0", Protocols: []string{link.ProtocolExchange}})
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
 	go listener.Run(ctx)
-	p, err := newPeer(r)
-	if err != nil {
-		return err
-	}
 	p.timing = exchange.Timing{Compare: compareEvery}
 	go func() {
 		for {
@@ -55,7 +47,7 @@ func hold(ctx context.Context, args []string, in io.Reader, out io.Writer) error
 	if err := answers.Encode(map[string]any{"Address": "quic://" + listener.Addr().String()}); err != nil {
 		return err
 	}
-	probes := newProbeWriter(r)
+	probes := newProbeWriter(p.replica)
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		if lines.Text() == "memory" {
 			if err := answers.Encode(memory{peakMemory("self"), float64(watched.peak.Load())}); err != nil {

@@ -61,7 +61,7 @@ func startLAN(ctx context.Context, dir string, n int) (_ *lan, err error) {
 			err = errors.Join(err, l.end())
 		}
 	}()
-	codec, err := packing.NewCodec(2)
+	codec, err := packing.Shared()
 	if err != nil {
 		return nil, err
 	}

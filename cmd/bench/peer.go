@@ -12,9 +12,11 @@ import (
 	"github.com/classmesh/classmesh/records/packing"
 )
 
-// peer is one side of sessions.
+// peer is one side of sessions: the replica in a folder.
 type peer struct {
 	replica *records.Replica
+	key     identity.DeviceKey
+	close   func() error
 	codec   *packing.Codec
 	limits  *exchange.Limits
 	timing  exchange.Timing
@@ -22,9 +24,33 @@ type peer struct {
 	began   chan struct{}
 }
 
-func newPeer(r *records.Replica) (*peer, error) {
-	codec, err := packing.NewCodec(2)
-	return &peer{replica: r, codec: codec, limits: exchange.NewLimits(0), began: make(chan struct{})}, err
+func openPeer(ctx context.Context, dir string) (*peer, error) {
+	key, err := readKey(dir)
+	if err != nil {
+		return nil, err
+	}
+	codec, err := packing.Shared()
+	if err != nil {
+		return nil, err
+	}
+	r, closeStore, err := open(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &peer{replica: r, key: key, close: closeStore, codec: codec, limits: exchange.NewLimits(0)}
+	return p.again(), nil
+}
+
+// again is the same side for a session of which the live one is not known yet.
+func (p *peer) again() *peer {
+	next := *p
+	next.live, next.began = nil, make(chan struct{})
+	return &next
+}
+
+// dial connects to a holder.
+func (p *peer) dial(ctx context.Context, address string) (*link.Conn, error) {
+	return link.Dial(ctx, link.DialConfig{Key: p.key, Addresses: []string{address}, Protocol: link.ProtocolExchange, Expect: anybody})
 }
 
 func (p *peer) session(ctx context.Context, conn *link.Conn, once bool) (exchange.Report, error) {

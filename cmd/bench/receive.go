@@ -45,22 +45,14 @@ func receive(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watched := watchHeap(ctx)
-	r, closeStore, err := open(ctx, dir)
+	p, err := openPeer(ctx, dir)
 	if err != nil {
 		return err
 	}
-	defer closeStore()
-	key, err := readKey(dir)
-	if err != nil {
-		return err
-	}
-	p, err := newPeer(r)
-	if err != nil {
-		return err
-	}
+	defer p.close()
 	answers := json.NewEncoder(out)
 	began := time.Now()
-	conn, err := link.Dial(ctx, link.DialConfig{Key: key, Addresses: []string{address}, Protocol: link.ProtocolExchange, Expect: anybody})
+	conn, err := p.dial(ctx, address)
 	if err != nil {
 		return err
 	}
@@ -75,7 +67,7 @@ func receive(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	if !report.Equal {
 		return errors.New("the two do not hold the same afterwards")
 	}
-	found, err := query(ctx, r, learner)
+	found, err := query(ctx, p.replica, learner)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/classmesh/classmesh/mesh/link"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/classroom"
 	"github.com/classmesh/classmesh/records/identity"
@@ -49,16 +48,12 @@ func serve(ctx context.Context, args []string, in io.Reader, out io.Writer) erro
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watched := watchHeap(ctx)
-	r, closeStore, err := open(ctx, dir)
+	p, err := openPeer(ctx, dir)
 	if err != nil {
 		return err
 	}
-	defer closeStore()
-	key, err := readKey(dir)
-	if err != nil {
-		return err
-	}
-	said, pages, err := newPages(ctx, r, z, dir)
+	defer p.close()
+	said, pages, err := newPages(ctx, p.replica, z, dir)
 	if err != nil {
 		return err
 	}
@@ -74,7 +69,7 @@ func serve(ctx context.Context, args []string, in io.Reader, out io.Writer) erro
 	if err := answers.Encode(said); err != nil {
 		return err
 	}
-	probes := newProbeWriter(r)
+	probes := newProbeWriter(p.replica)
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		if lines.Text() == "write" {
 			if err := probes.mixed(ctx, 2); err != nil {
@@ -89,7 +84,7 @@ func serve(ctx context.Context, args []string, in io.Reader, out io.Writer) erro
 		if _, err := fmt.Sscanf(lines.Text(), "sync %d", &n); err != nil {
 			return err
 		}
-		got, err := syncUntil(ctx, r, key, address, n)
+		got, err := p.again().syncUntil(ctx, address, n)
 		if err != nil {
 			return err
 		}
@@ -135,15 +130,11 @@ func newPages(ctx context.Context, r *records.Replica, z *zone, dir string) (sai
 }
 
 // syncUntil exchanges with a holder until n of its records are on disk.
-func syncUntil(ctx context.Context, r *records.Replica, key identity.DeviceKey, address string, n int) (got received, err error) {
+func (p *peer) syncUntil(ctx context.Context, address string, n int) (got received, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p, err := newPeer(r)
-	if err != nil {
-		return got, err
-	}
 	began := time.Now()
-	conn, err := link.Dial(ctx, link.DialConfig{Key: key, Addresses: []string{address}, Protocol: link.ProtocolExchange, Expect: anybody})
+	conn, err := p.dial(ctx, address)
 	if err != nil {
 		return got, err
 	}
