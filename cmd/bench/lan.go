@@ -176,7 +176,7 @@ func (b *bench) lan(ctx context.Context, n int) error {
 }
 
 func (b *bench) lanOnce(ctx context.Context, n int) (err error) {
-	dir, err := os.MkdirTemp(scratch(b.dir), "run-lan-")
+	dir, err := os.MkdirTemp(b.dir, "run-lan-")
 	if err != nil {
 		return err
 	}
@@ -246,6 +246,42 @@ func (b *bench) lanOnce(ctx context.Context, n int) (err error) {
 	} else {
 		b.table.explain(at("bytes"), "only root on Linux can have a network of its own")
 	}
+	return b.idle(ctx, l, at)
+}
+
+// idleFor is how long a LAN is watched that has nothing to do.
+const idleFor = 20 * time.Second
+
+// idle measures what devices cost that have nothing to do. All are in this
+// process, so its time is theirs.
+func (b *bench) idle(ctx context.Context, l *lan, at func(string) string) error {
+	ends := 0 // of links
+	for _, d := range l.devices {
+		for _, p := range d.node.Status().Peers {
+			if p.State == mesh.PeerConnected {
+				ends++
+			}
+		}
+	}
+	before, counted := loopbackBytes()
+	began := processorTime()
+	select {
+	case <-time.After(idleFor):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	used := processorTime() - began
+	after, _ := loopbackBytes()
+	if used > 0 {
+		b.table.add(at("idle-cpu"), 100*used.Seconds()/idleFor.Seconds()/float64(len(l.devices)))
+	} else {
+		b.table.explain(at("idle-cpu"), "the system does not tell")
+	}
+	if counted {
+		b.table.add(at("idle-bytes"), float64(after-before)/idleFor.Seconds()/float64(ends))
+	} else {
+		b.table.explain(at("idle-bytes"), "only root on Linux can have a network of its own")
+	}
 	return nil
 }
 
@@ -300,7 +336,7 @@ func (b *bench) heal(ctx context.Context) error {
 }
 
 func (b *bench) healOnce(ctx context.Context) (err error) {
-	dir, err := os.MkdirTemp(scratch(b.dir), "run-heal-")
+	dir, err := os.MkdirTemp(b.dir, "run-heal-")
 	if err != nil {
 		return err
 	}

@@ -71,6 +71,8 @@ func rows(sizes []int) []*figure {
 		row(at("copies"), "  how often it crosses the LAN, for each device that gets it", "", atMost(1.3, 0))
 		row(at("messages"), "  bytes of messages for each device, comparisons included", "B", none)
 		row(at("bytes"), "  bytes on the wire for each device, acknowledgements included", "B", none)
+		row(at("idle-cpu"), fmt.Sprintf("processor time of one of %d devices with nothing to do, of a core", n), "%", atMost(1, 0))
+		row(at("idle-bytes"), "  bytes on the wire a second that it sends to each peer", "B/s", atMost(200, 0))
 	}
 	row("lan/heal/time", fmt.Sprintf("two halves of %d devices, %d new records in each, come together", healDevices, healRecords), "ms", atMost(10_000, 0))
 	row("lan/heal/bytes", "  bytes on the wire for each record and device", "B", none)
