@@ -149,6 +149,17 @@ func (c *Coordinator) run(ctx context.Context) error {
 	for range max(2, runtime.GOMAXPROCS(0)) {
 		group.Go(func() error { c.work(); return nil })
 	}
+	group.Go(func() error {
+		for every := time.NewTicker(upkeepEvery); ; {
+			select {
+			case <-ctx.Done():
+				every.Stop()
+				return nil
+			case <-every.C:
+				c.cfg.Storage.Upkeep(ctx)
+			}
+		}
+	})
 	ticker := time.NewTicker(upkeepEvery)
 	defer ticker.Stop()
 	for ctx.Err() == nil {

@@ -95,6 +95,11 @@ type Storage interface {
 	// session, whether or not the session is still recorded.
 	LastContacts(ctx context.Context, zone identity.ZoneID) (map[identity.DeviceID]time.Time, error)
 
+	// Upkeep makes what is stored smaller where that is worth it, once. It may
+	// take long, holds nobody up, and ends early when ctx is done. What fails is
+	// logged, and tried again by the next.
+	Upkeep(ctx context.Context)
+
 	// Close releases the files. Records that were opened must be closed before.
 	Close() error
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/classmesh/classmesh/coordinator"
 	"github.com/classmesh/classmesh/coordinator/api"
-	"github.com/classmesh/classmesh/coordinator/boltstore"
 	"github.com/classmesh/classmesh/mesh/link"
 )
 
@@ -81,9 +80,6 @@ func (d *coordinatorData) serve(ctx context.Context, o coordinateOptions, ready 
 		defer stopLinks()
 		return c.Run(groupCtx)
 	})
-	if files, ok := d.storage.(*boltstore.Storage); ok {
-		group.Go(func() error { return files.Upkeep(groupCtx) })
-	}
 	group.Go(func() error { return serveHTTP(groupCtx, admin, socket) })
 	group.Go(func() error { return serveMetrics(groupCtx, measured, metrics, log) })
 	group.Go(func() error {

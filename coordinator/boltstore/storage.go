@@ -13,7 +13,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/classmesh/classmesh/coordinator"
 	"github.com/classmesh/classmesh/records"
@@ -212,24 +211,15 @@ func (s *Storage) OpenRecords(ctx context.Context, id identity.ZoneID) (records.
 	})}, nil
 }
 
-// Upkeep keeps the files of the zones that are open small until ctx is done, one
-// after the other: see boltstore.Store.Upkeep. What fails is logged.
-func (s *Storage) Upkeep(ctx context.Context) error {
-	ticks := time.NewTicker(boltstore.UpkeepEvery)
-	defer ticks.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticks.C:
-		}
-		s.mu.Lock()
-		list := slices.Collect(maps.Values(s.open))
-		s.mu.Unlock()
-		for _, store := range list {
-			if store != nil && ctx.Err() == nil {
-				store.UpkeepRound(ctx) // one that was closed meanwhile has its time again
-			}
+// Upkeep looks after the control file and the files of the zones that are open,
+// one after the other: see boltstore.Store.UpkeepRound.
+func (s *Storage) Upkeep(ctx context.Context) {
+	s.mu.Lock()
+	list := append(slices.Collect(maps.Values(s.open)), s.control)
+	s.mu.Unlock()
+	for _, store := range list {
+		if store != nil && ctx.Err() == nil {
+			store.UpkeepRound(ctx) // one that was closed meanwhile has its time again
 		}
 	}
 }

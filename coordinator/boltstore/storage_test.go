@@ -148,3 +148,42 @@ func TestChangesShareCommits(t *testing.T) {
 		t.Errorf("%d organisations, %v", len(list), err)
 	}
 }
+
+// The zones that are open are looked after while they are used.
+func TestUpkeep(t *testing.T) {
+	s, _ := create(t)
+	ctx := t.Context()
+	org := coordinator.Org{ID: coordinator.OrgID{1}, Name: "school"}
+	z := coordinator.Zone{ID: identity.ZoneID{1}, Org: org.ID, Name: "zone"}
+	err := errors.Join(s.CreateOrg(ctx, org), s.CreateZone(ctx, z, []byte("roster"), func(records.Store) error { return nil }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := s.OpenRecords(ctx, z.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	const n = 1024 // what is packed at once
+	err = store.Update(ctx, func(tx records.WriteTx) error {
+		env := records.Envelope{Kind: 1}
+		for c := range uint64(n) {
+			if err := tx.Put(1, records.Entry{Counter: c + 1, Envelope: env.Append(nil), Body: []byte("body")}, &env); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Upkeep(ctx)
+	packed := 0
+	err = store.View(ctx, func(tx records.Tx) error {
+		_, err := tx.Packed(1, 1, n, func(p records.PackedRun) error { packed += p.Count; return nil })
+		return err
+	})
+	if err != nil || packed != n {
+		t.Errorf("%d of %d entries are packed, %v", packed, n, err)
+	}
+}

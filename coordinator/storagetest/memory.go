@@ -412,6 +412,9 @@ func (m *Memory) LastContacts(ctx context.Context, id identity.ZoneID) (last map
 	return last, err
 }
 
+// Upkeep has nothing to do.
+func (m *Memory) Upkeep(context.Context) {}
+
 // Close refuses further use.
 func (m *Memory) Close() error {
 	m.mu.Lock()

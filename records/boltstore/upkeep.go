@@ -13,9 +13,7 @@ import (
 // Upkeep goes on beside everything else, so it takes a small part of the time and
 // comes seldom.
 const (
-	// UpkeepEvery is the time between two rounds of upkeep.
-	UpkeepEvery = 30 * time.Second
-
+	upkeepEvery = 30 * time.Second
 	shrinkEvery = time.Hour
 	// tidyRest is how long Upkeep rests for each moment that it has worked.
 	tidyRest = 4
@@ -25,15 +23,15 @@ const (
 
 // Upkeep keeps the file small until ctx is done: it packs what has come to stand
 // one by one ([Store.Tidy]), and writes the file anew when more than half of it is
-// unused ([Store.Shrink]). What fails is logged and tried again later.
-func (s *Store) Upkeep(ctx context.Context) error {
-	for wait(ctx, UpkeepEvery) {
+// unused ([Store.Shrink]). What fails is logged and tried again later; a store that
+// must be opened anew first is left alone.
+func (s *Store) Upkeep(ctx context.Context) {
+	for wait(ctx, upkeepEvery) {
 		err := s.UpkeepRound(ctx)
 		if errors.Is(err, os.ErrClosed) || errors.Is(err, records.ErrUncertain) {
-			return err
+			return
 		}
 	}
-	return nil
 }
 
 // UpkeepRound does once what [Store.Upkeep] does again and again, for those who
