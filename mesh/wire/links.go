@@ -8,7 +8,6 @@ const MaxLinks = 256
 // Links says with which devices the sender has sessions: it sees to it that
 // they get what it has.
 type Links struct {
-	plain
 	// Among are the first 8 bytes of the IDs of these devices, strictly
 	// ascending.
 	Among []uint64
@@ -48,7 +47,6 @@ const MaxMore = 1024
 // More asks for pushes of logs from now on: whoever pushed them to the sender
 // has gone.
 type More struct {
-	plain
 	Logs []uint64 // the first 8 bytes of the logs' IDs, strictly ascending
 
 	logs []byte

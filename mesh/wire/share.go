@@ -17,7 +17,6 @@ const (
 // receiver: of each log one of them exchanges the records. See package
 // exchange for which one.
 type Share struct {
-	plain
 	// Among are the first 8 bytes of the IDs of these devices, the sender's
 	// among them, strictly ascending; empty: nothing is shared.
 	Among []uint64

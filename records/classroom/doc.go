@@ -13,7 +13,7 @@
 //   - Commands ([RecordAttempt], [RecordViewing], [AddUser], [ImportUsers] …)
 //     are each one [records.Replica.Write]: atomic, and on disk when they
 //     return. What this device may not author they refuse.
-//   - Views ([Progress], [ClassTable], [People], [Attempts]) answer pages. They
+//   - Views ([Progress], [ReadStanding], [People], [Attempts]) answer pages. They
 //     read the lanes zone and progress only, except Attempts, so that a device
 //     without the lane detail shows the same numbers.
 //

@@ -284,7 +284,19 @@ func TestEditsDoNotOverwriteEachOther(t *testing.T) {
 	}
 }
 
-func TestClassTable(t *testing.T) {
+// standings reads how far the learners of a class are, by name.
+func standings(z *zone, on int, class classroom.GroupID, contents []string) (learners []*classroom.Person, list []classroom.Standing) {
+	roll := read(z, on, classroom.People)
+	learners = roll.Class(class).Learners()
+	for _, p := range learners {
+		list = append(list, read(z, on, func(v *records.View) (classroom.Standing, error) {
+			return classroom.ReadStanding(v, p.IDs, contents)
+		}))
+	}
+	return learners, list
+}
+
+func TestStanding(t *testing.T) {
 	z := newZone(t, roster.RoleAdministrates, roster.RolePlain)
 	class := z.group(0, "3A")
 	ada, bob := z.add(0, "Ada", classroom.RoleLearner, class), z.add(0, "Bob", classroom.RoleLearner, class)
@@ -299,29 +311,20 @@ func TestClassTable(t *testing.T) {
 		z.answer(1, bob, "ex", false)
 	}
 	z.pull(0, 1)
-	table := read(z, 0, func(v *records.View) (*classroom.Table, error) {
-		return classroom.ClassTable(v, class, []string{"ex", "film", "none"})
-	})
-	if len(table.Rows) != 2 || table.Rows[0].Person.ID != ada || table.Rows[1].Person.ID != bob {
-		t.Fatalf("rows %+v", table.Rows)
+	learners, list := standings(z, 0, class, []string{"ex", "film", "none"})
+	if len(learners) != 2 || learners[0].ID != ada || learners[1].ID != bob {
+		t.Fatalf("learners %+v", learners)
 	}
 	want := [][]classroom.Cell{
 		{{Status: classroom.StatusComplete, Points: 104, Attempts: 8}, {Status: classroom.StatusInProgress, Points: 375}, {}},
 		{{Status: classroom.StatusStruggling, Attempts: 21}, {}, {}},
 	}
-	for i, row := range table.Rows {
-		if d := cmp.Diff(want[i], row.Cells); d != "" {
+	for i, s := range list {
+		if d := cmp.Diff(want[i], s.Cells); d != "" {
 			t.Error(d)
 		}
-		if d := cmp.Diff(z.progress(0, row.Person.ID).Totals, row.Totals); d != "" {
-			t.Errorf("table and progress disagree: %s", d)
+		if d := cmp.Diff(z.progress(0, learners[i].ID).Totals, s.Totals); d != "" {
+			t.Errorf("standing and progress disagree: %s", d)
 		}
-	}
-	err := z.devices[0].Read(t.Context(), func(v *records.View) error {
-		_, err := classroom.ClassTable(v, classroom.GroupID{1}, nil)
-		return err
-	})
-	if !errors.Is(err, classroom.ErrUnknown) {
-		t.Errorf("table of no group: %v", err)
 	}
 }

@@ -9,23 +9,10 @@ import (
 	"github.com/classmesh/classmesh/records/identity"
 )
 
-// Table is a class × content table.
-type Table struct {
-	Class    *Class   `json:"class"`
-	Contents []string `json:"contents"` // the columns
-	Rows     []Row    `json:"rows"`     // learners, by name
-}
-
-// Row is one learner's row of a table.
-type Row struct {
-	Person *Person `json:"person"`
-	Standing
-}
-
 // Standing is how far a person is.
 type Standing struct {
-	Totals Totals `json:"totals"` // over all contents, not only those of the table
-	Cells  []Cell `json:"cells"`  // one for each content
+	Totals Totals `json:"totals"` // over all contents, not only these
+	Cells  []Cell `json:"cells"`  // one for each content that was asked for
 }
 
 // Cell is one learner's progress in one content.
@@ -33,30 +20,6 @@ type Cell struct {
 	Status   Status `json:"status"`
 	Points   uint64 `json:"points"`
 	Attempts uint64 `json:"attempts"` // of an exercise
-}
-
-// ClassTable reads the table of a group's learners and some contents, given
-// by the IDs of videos and exercises. Beside who is in the zone it reads, for
-// each learner, one range of each kind in the lane progress. A group that is
-// not known or hidden is [ErrUnknown].
-func ClassTable(v *records.View, group GroupID, contents []string) (*Table, error) {
-	roll, err := People(v)
-	if err != nil {
-		return nil, fmt.Errorf("read class table: %w", err)
-	}
-	class := roll.Class(group)
-	if class == nil || class.Hidden {
-		return nil, fmt.Errorf("read class table of %v: %w", group, ErrUnknown)
-	}
-	t := &Table{Class: class, Contents: contents, Rows: []Row{}}
-	for _, p := range class.Learners() {
-		standing, err := ReadStanding(v, p.IDs, contents)
-		if err != nil {
-			return nil, fmt.Errorf("read class table: %w", err)
-		}
-		t.Rows = append(t.Rows, Row{p, standing})
-	}
-	return t, nil
 }
 
 // ReadStanding reads how far the person who has these user IDs is in some

@@ -222,7 +222,6 @@ type room struct {
 	number  int // of the host
 	name    string
 	data    string
-	options []string // of serve, besides where it listens
 	p       *process // nil: it does not run
 	browser *http.Client
 }
@@ -401,16 +400,6 @@ func (s *school) await(within time.Duration, what string, f func() bool) time.Du
 		<-next.C
 	}
 	return time.Since(began)
-}
-
-// running returns the rooms whose device is on.
-func (s *school) running() (list []*room) {
-	for _, r := range s.rooms {
-		if r.p != nil {
-			list = append(list, r)
-		}
-	}
-	return list
 }
 
 // all waits until something holds for each of some rooms.
