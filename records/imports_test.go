@@ -27,9 +27,10 @@ var allowed = map[string][]string{
 	"mesh/exchange":     {"mesh/wire", "records", "records/identity", "records/packing", "records/roster"},
 	"mesh":              {"discovery", "mesh/exchange", "mesh/link", "mesh/wire", "records", "records/identity", "records/packing", "records/roster"},
 
-	"discovery":        {"records/identity"},
-	"discovery/mdns":   {"discovery", "records/identity"},
-	"discovery/gossip": {"discovery", "records/identity"},
+	"discovery":         {"records/identity"},
+	"discovery/mdns":    {"discovery", "records/identity"},
+	"discovery/gossip":  {"discovery", "records/identity"},
+	"discovery/lantest": {"discovery/netns"},
 
 	"coordinator":             {"mesh/exchange", "mesh/link", "mesh/wire", "records", "records/identity", "records/packing", "records/roster"},
 	"coordinator/api":         {"coordinator", "mesh/link", "records", "records/identity", "records/message", "records/roster"},
@@ -38,7 +39,7 @@ var allowed = map[string][]string{
 
 	"web": {"records", "records/classroom", "records/identity", "records/roster", "web/content"},
 	"cmd/bench": {
-		"discovery", "mesh", "mesh/exchange", "mesh/link", "mesh/wire",
+		"discovery", "discovery/netns", "mesh", "mesh/exchange", "mesh/link", "mesh/wire",
 		"records", "records/boltstore", "records/classroom", "records/identity", "records/packing", "records/roster",
 		"web", "web/content",
 	},

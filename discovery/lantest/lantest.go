@@ -1,10 +1,5 @@
-// Package lantest makes small networks for tests: hosts in network namespaces
-// of this machine, joined by a bridge that stands in a namespace of its own, so
-// that nothing is ever sent on a real interface.
-//
-//	h1 ─ eth0 ─┐
-//	h2 ─ eth0 ─┼─ bridge      10.77.0.1, 10.77.0.2, … and IPv6 link-local
-//	h3 ─ eth0 ─┘
+// Package lantest runs parts of tests on the hosts of a small network (package
+// discovery/netns), each in a process of its own.
 //
 // It needs root and the command ip, and skips the test where there is neither;
 // with CI=true in the environment it fails instead. The part of a test that is
@@ -14,15 +9,15 @@ package lantest
 
 import (
 	"bufio"
-	"fmt"
+	"context"
 	"io"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/classmesh/classmesh/discovery/netns"
 )
 
 // roleVariable tells a process of the test which part it plays.
@@ -32,97 +27,53 @@ const roleVariable = "CLASSMESH_LANTEST_ROLE"
 // that go test started.
 func Role() string { return os.Getenv(roleVariable) }
 
-var networks atomic.Int32
-
 // LAN is some hosts on a switch.
 type LAN struct {
-	t      testing.TB
-	prefix string
+	*netns.LAN
+	t testing.TB
 }
 
 // New makes hosts 1 to n. They are gone when the test ends.
 func New(t testing.TB, n int) *LAN {
 	t.Helper()
-	if err := possible(); err != nil {
+	if err := netns.Possible(); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
 		}
 		t.Skip(err)
 	}
-	sweep()
-	l := &LAN{t: t, prefix: fmt.Sprintf("cm%d-%d-", os.Getpid(), networks.Add(1))}
-	sw := l.Namespace("sw")
-	l.IP("-n", sw, "link", "add", "br0", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
-	l.IP("-n", sw, "link", "set", "br0", "up")
-	for i := 1; i <= n; i++ {
-		h, port := l.Namespace(fmt.Sprintf("h%d", i)), Port(i)
-		l.IP("-n", h, "link", "set", "lo", "up")
-		l.IP("-n", sw, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", h)
-		l.IP("-n", sw, "link", "set", port, "master", "br0")
-		l.IP("-n", sw, "link", "set", port, "up")
-		l.IP("-n", h, "addr", "add", fmt.Sprintf("10.77.0.%d/24", i), "dev", "eth0")
-		l.IP("-n", h, "link", "set", "eth0", "up")
-	}
-	return l
-}
-
-func possible() error {
-	if os.Getuid() != 0 {
-		return fmt.Errorf("network namespaces need root: run this test as root")
-	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		return fmt.Errorf("network namespaces need the command ip: install iproute2")
-	}
-	return nil
-}
-
-// sweep removes the namespaces of tests that were killed.
-var sweep = sync.OnceFunc(func() {
-	out, err := exec.Command("ip", "netns", "list").Output()
+	l, err := netns.New(n)
 	if err != nil {
-		return
+		t.Fatal(err)
 	}
-	for line := range strings.Lines(string(out)) {
-		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-		var pid, n int
-		if _, err := fmt.Sscanf(name, "cm%d-%d-", &pid, &n); err != nil {
-			continue
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
 		}
-		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); os.IsNotExist(err) {
-			exec.Command("ip", "netns", "delete", name).Run() // another test may sweep too
-		}
-	}
-})
+	})
+	return &LAN{l, t}
+}
 
 // Namespace makes one more namespace, which is gone when the test ends, and
 // returns its name for the command ip.
 func (l *LAN) Namespace(name string) string {
 	l.t.Helper()
-	name = l.prefix + name
-	l.IP("netns", "add", name)
-	l.t.Cleanup(func() {
-		if out, err := exec.Command("ip", "netns", "delete", name).CombinedOutput(); err != nil {
-			l.t.Errorf("delete network namespace: %v: %s", err, out)
-		}
-	})
+	name, err := l.LAN.Namespace(name)
+	if err != nil {
+		l.t.Fatal(err)
+	}
 	return name
 }
 
-// Host returns the name of the namespace of host i, for the command ip.
-func (l *LAN) Host(i int) string { return fmt.Sprintf("%sh%d", l.prefix, i) }
-
-// Switch returns the name of the namespace of the switch. Its bridge is br0.
-func (l *LAN) Switch() string { return l.prefix + "sw" }
-
 // Port returns the name of the interface of the switch to which host i is
 // connected.
-func Port(i int) string { return fmt.Sprintf("p%d", i) }
+func Port(i int) string { return netns.Port(i) }
 
 // IP runs the command ip.
 func (l *LAN) IP(args ...string) {
 	l.t.Helper()
-	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-		l.t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
+	if err := netns.IP(args...); err != nil {
+		l.t.Fatal(err)
 	}
 }
 
@@ -153,7 +104,7 @@ func (l *LAN) Start(i int, test, role string, environment ...string) *Process {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	cmd := exec.Command("ip", "netns", "exec", l.Host(i), self, "-test.run=^"+test+"$", "-test.v", "-test.timeout=5m")
+	cmd := l.Command(context.Background(), i, self, "-test.run=^"+test+"$", "-test.v", "-test.timeout=5m")
 	cmd.Env = append(append(os.Environ(), roleVariable+"="+role), environment...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
