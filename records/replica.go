@@ -157,6 +157,7 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 	if err := cfg.Store.View(ctx, r.load); err != nil {
 		return nil, fmt.Errorf("open replica: %w", err)
 	}
+	r.State() // sorts all logs, for which the first session should not wait
 	return r, nil
 }
 

@@ -31,15 +31,17 @@ import (
 // time, up to Timing.Quiet. The other side does so only if it has had news of
 // which the leader has not asked. See quiet.go for how little that takes.
 type comparison struct {
-	ours, theirs *wire.Counters // last said and heard
-	of           *records.State // what ours was said of
-	fresh        bool           // theirs was heard and not judged yet
-	answer       bool           // theirs asks for a reply
-	asked        bool           // ours did, and there is none yet
-	round        uint32         // vectors exchanged
-	awaiting     bool           // a VectorReply is due, or if buckets is not 0 a Vector
-	sent         *records.State // what the last vector, or its checksums, were made of
-	buckets      int            // how many checksums were sent
+	ours, theirs *wire.Counters   // last said and heard
+	of           *records.State   // what ours was said of
+	fresh        bool             // theirs was heard and not judged yet
+	answer       bool             // theirs asks for a reply
+	asked        bool             // ours did, and there is none yet
+	round        uint32           // vectors exchanged
+	awaiting     bool             // a VectorReply is due, or if buckets is not 0 a Vector
+	sent         *records.State   // what the last vector, or its checksums, were made of
+	buckets      int              // how many checksums were sent
+	names        []wire.VectorRow // see fullNames
+	namesOf      *records.State   // of what they are
 	level        level
 	at           [2]identity.Hash // our and their fingerprint when level was reached
 
@@ -308,7 +310,7 @@ func (m *Machine) roundBegan() {
 // buckets of which the peer has told all.
 func (m *Machine) answerVector(theirs []wire.VectorRow, msg *wire.Vector) {
 	s := m.snapshot()
-	rows := fullNames(s)
+	rows := m.fullNames(s)
 	if msg.Full {
 		rows = m.vectorOf(s, true)
 	}

@@ -14,6 +14,7 @@ import (
 type staging struct {
 	ref     records.BranchRef // of the target
 	head    uint64            // its counter
+	most    int               // how many may be out
 	needs   []records.Need    // not asked for yet, newest first
 	out     int               // asked for
 	storing int               // with the replica
@@ -23,9 +24,25 @@ type staging struct {
 	closing bool              // the promotion is with the replica
 }
 
-// maxSegmentsOut is how many segments may be out: a few, so that the replica
-// stores several at once, and the peer reads ahead.
-const maxSegmentsOut = 12
+// How many segments may be out: a few, so that the replica stores several at once,
+// and the peer reads ahead; and more of those of which superseding has left little,
+// or each round would bring next to nothing.
+const (
+	segmentsOut     = 12
+	thinSegmentsOut = 48
+)
+
+// mostOut is how many segments of a list may be out.
+func mostOut(rows []records.Row) int {
+	live := 0
+	for i := range rows {
+		live += int(rows[i].Live)
+	}
+	if live == 0 {
+		return segmentsOut
+	}
+	return min(max(segmentsOut, segmentsOut*records.SegmentCounters*len(rows)/live), thinSegmentsOut)
+}
 
 // segmentsPerRequest is how many are asked for at once.
 const segmentsPerRequest = 4
@@ -135,7 +152,7 @@ func (m *Machine) storedList(b *branch, l *pendingList, done Done) {
 		return
 	}
 	s := &b.staging
-	*s = staging{ref: a.Ref(), head: a.Head.Counter, absent: map[uint64]bool{}}
+	*s = staging{ref: a.Ref(), head: a.Head.Counter, most: mostOut(l.rows), absent: map[uint64]bool{}}
 	for i, held := range l.held {
 		if !held {
 			s.absent[l.rows[i].First] = true
@@ -197,8 +214,8 @@ func (m *Machine) fetchSegmentsOf(b *branch) (more bool) {
 	if m.fetch.full || m.fetch.refused || m.withheld(b.lane) {
 		s.stale = true
 	}
-	for !s.stale && len(s.needs) > 0 && s.out+s.storing < maxSegmentsOut && len(m.fetch.requests) < maxRequests {
-		n := min(segmentsPerRequest, len(s.needs), maxSegmentsOut-s.out-s.storing)
+	for !s.stale && len(s.needs) > 0 && s.out+s.storing < s.most && len(m.fetch.requests) < maxRequests {
+		n := min(segmentsPerRequest, len(s.needs), s.most-s.out-s.storing)
 		needs := slices.Clone(s.needs[:n])
 		s.needs = s.needs[n:]
 		s.out += n

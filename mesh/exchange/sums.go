@@ -38,21 +38,26 @@ func (m *Machine) sendVector() {
 	c.awaiting, c.sent, c.buckets = true, m.snapshot(), 0
 	if rows := len(c.sent.Rows); !full && rows >= m.sumsFrom && m.report.Features.Has(wire.FeatureSums) {
 		c.buckets = bucketsOf(rows)
-		m.send(wire.NewVectorSums(fullNames(c.sent), c.buckets))
+		m.send(wire.NewVectorSums(m.fullNames(c.sent), c.buckets))
 		return
 	}
 	m.send(wire.NewVector(m.vectorOf(c.sent, full), full)...)
 }
 
 // fullNames returns the rows of a vector with names in full, and no
-// fingerprints.
-func fullNames(s *records.State) []wire.VectorRow {
+// fingerprints. A round needs them several times, and they must not be changed.
+func (m *Machine) fullNames(s *records.State) []wire.VectorRow {
+	c := &m.compare
+	if c.namesOf == s {
+		return c.names
+	}
 	rows := make([]wire.VectorRow, min(len(s.Rows), wire.MaxVectorRows))
 	for i := range rows {
 		r := &s.Rows[i]
 		rows[i] = wire.VectorRow{Name: wire.FullName(r.BranchRef), Lane: r.Lane, Counter: r.Counter, Staged: r.Staged}
 	}
 	sortRows(rows)
+	c.names, c.namesOf = rows, s
 	return rows
 }
 
@@ -66,7 +71,7 @@ func (m *Machine) hearVectorSums(msg *wire.VectorSums) {
 	}
 	m.roundBegan()
 	c.awaiting, c.sent = true, m.snapshot()
-	all := fullNames(c.sent)
+	all := m.fullNames(c.sent)
 	ours := wire.NewVectorSums(all, len(msg.Sums))
 	buckets := wire.NewBuckets(len(msg.Sums))
 	for i, sum := range ours.Sums {

@@ -36,6 +36,10 @@ const (
 	reserveBytes     = 64 << 20
 )
 
+// shrinkingStep is by how much the new file grows while it is written: at its end
+// there is no more unused room than this.
+const shrinkingStep = 1 << 20
+
 // shrinkingSuffix is added to the name of the file that is to take the place of
 // the store's. What a crash leaves of it is removed when the store is opened.
 const shrinkingSuffix = ".shrinking"
@@ -89,7 +93,7 @@ func apply(db *bolt.DB, list []change) error {
 		for i := range list {
 			c := &list[i]
 			b := tx.Bucket([]byte(names[c.bucket]))
-			b.FillPercent = fill[c.bucket]
+			b.FillPercent = ascending // what is copied comes in order
 			var err error
 			switch {
 			case c.key == nil:
@@ -149,6 +153,7 @@ func (s *Store) shrink(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	next.AllocSize = shrinkingStep
 	defer func() {
 		if next != nil {
 			next.Close()
@@ -297,5 +302,6 @@ func (s *Store) replace(ctx context.Context, next *bolt.DB, path string) (old *b
 		return nil, fmt.Errorf("%w: %w", records.ErrUncertain, err)
 	}
 	s.journal = nil
+	next.AllocSize = s.db.Load().AllocSize
 	return s.db.Swap(next), nil
 }

@@ -21,7 +21,7 @@ func source(seed byte) *rand.ChaCha8 { return rand.NewChaCha8([32]byte{seed}) }
 func TestHashIsDeriveKey(t *testing.T) {
 	l := identity.NewLabel("classmesh test")
 	r := source(1)
-	for _, n := range []int{0, 1, 63, 64, 65, 1023, 1024, 1025, 2048, 2049, 3000, 4096, 5000, 16384, 20000} {
+	for _, n := range []int{0, 1, 63, 64, 65, 1023, 1024, 1025, 2048, 2049, 3000, 4096, 5000, 16383, 16384, 16385, 20000, 32768, 40000, 72300, 131072} {
 		msg := make([]byte, n)
 		r.Read(msg)
 		var want [2048]byte

@@ -73,10 +73,15 @@ func (l *Label) root(msg []byte) guts.Node {
 // treeNode is BLAKE3's hash tree over msg, whose first chunk has the given
 // counter: leaves of 1024 bytes, the left subtree the largest power of two of
 // chunks that leaves something for the right. The inputs here are short (the
-// longest is a body of 16 KiB), so it recurses on one goroutine.
+// longest are a body of 16 KiB, and a row for each log of a zone), so it recurses
+// on one goroutine, and takes 16 chunks at once where there are so many.
 func treeNode(msg []byte, key *[8]uint32, counter uint64, flags uint32) guts.Node {
-	if len(msg) <= guts.ChunkSize {
+	const wide = guts.MaxSIMD * guts.ChunkSize
+	switch {
+	case len(msg) <= guts.ChunkSize:
 		return guts.CompressChunk(msg, key, counter, flags)
+	case len(msg) == wide:
+		return guts.CompressBuffer((*[wide]byte)(msg), wide, key, counter, flags)
 	}
 	left := uint64(1)
 	for 2*left*guts.ChunkSize < uint64(len(msg)) {
