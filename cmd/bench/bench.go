@@ -100,6 +100,11 @@ func (b *bench) steps() []step {
 		steps = append(steps, step{[]string{fmt.Sprint("lan/", n)}, func(ctx context.Context, b *bench) error { return b.lan(ctx, n) }})
 	}
 	steps = append(steps, step{[]string{"lan/heal"}, func(ctx context.Context, b *bench) error { return b.heal(ctx) }})
+	for _, n := range uplinkSizes(b.sizes) {
+		families := []string{"program/upload/" + sizeName(n), "program/first/" + sizeName(n)}
+		steps = append(steps, step{families, func(ctx context.Context, b *bench) error { return b.uplink(ctx, n) }})
+	}
+	steps = append(steps, step{[]string{"program/contact", "program/idle"}, func(ctx context.Context, b *bench) error { return b.rooms(ctx) }})
 	large := b.sizes[len(b.sizes)-1]
 	steps = append(steps, step{[]string{"growth/open", "growth/status", "growth/dump", "growth/fsck", "growth/file", "page"},
 		func(ctx context.Context, b *bench) error { return b.growth(ctx, large) }})

@@ -128,7 +128,7 @@ func (b *bench) commands(ctx context.Context, z *zone, dir, size string) error {
 			args = append([]string{"device"}, args...)
 		}
 		for range growthRuns {
-			took, peak, err := runCommand(ctx, path, args...)
+			took, peak, err := runCommand(ctx, io.Discard, path, args...)
 			if err != nil {
 				return err
 			}
@@ -140,8 +140,8 @@ func (b *bench) commands(ctx context.Context, z *zone, dir, size string) error {
 }
 
 // runCommand runs a command once and returns how long it took and the most memory
-// that it had.
-func runCommand(ctx context.Context, path string, args ...string) (took time.Duration, peak float64, err error) {
+// that it had. What it prints goes to w.
+func runCommand(ctx context.Context, w io.Writer, path string, args ...string) (took time.Duration, peak float64, err error) {
 	cmd := exec.CommandContext(ctx, path, args...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
@@ -168,7 +168,7 @@ func runCommand(ctx context.Context, path string, args ...string) (took time.Dur
 			}
 		}
 	}()
-	_, copied := io.Copy(io.Discard, bufio.NewReaderSize(out, 64<<10))
+	_, copied := io.Copy(w, bufio.NewReaderSize(out, 64<<10))
 	err = cmd.Wait()
 	took = time.Since(began)
 	close(ended)

@@ -14,6 +14,8 @@
 // is that of one side, and bytes are those of the interface between them, which
 // is a loopback interface of the benchmark's own.
 //
+// The program rows are classmesh itself, built and started as people start it.
+//
 // Machines are noisy: each figure is the median of the runs, with the range, and
 // stands next to what design section 13 asks for, and to the limits measured in
 // the same run: how fast bbolt takes keys in ascending order, how fast a stream

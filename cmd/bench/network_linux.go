@@ -46,6 +46,9 @@ func inOwnNetwork(ctx context.Context) (done bool, err error) {
 	return true, nil
 }
 
+// endsWithUs has a process be killed when this one is.
+func endsWithUs(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+
 // loopbackUp sets the loopback interface up, and has it carry packets of the
 // size that they would have on a wire: not several in one, which would count the
 // headers once.

@@ -23,11 +23,14 @@ func (b *bench) buildPrograms(ctx context.Context) (remove func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range []struct{ family, variable, source string }{
-		{"nats", natsVariable, "cmd/bench/nats"},
-		{"growth", programVariable, "cmd/classmesh"},
+	for _, p := range []struct {
+		families         []string
+		variable, source string
+	}{
+		{[]string{"nats"}, natsVariable, "cmd/bench/nats"},
+		{[]string{"growth", "program"}, programVariable, "cmd/classmesh"},
 	} {
-		if !b.table.wants(p.family) || os.Getenv(p.variable) != "" {
+		if !b.wantsAny(p.families) || os.Getenv(p.variable) != "" {
 			continue
 		}
 		path := filepath.Join(dir, filepath.Base(p.source))

@@ -76,6 +76,34 @@ func rows(sizes []int) []*figure {
 	}
 	row("lan/heal/time", fmt.Sprintf("two halves of %d devices, %d new records in each, come together", healDevices, healRecords), "ms", atMost(10_000, 0))
 	row("lan/heal/bytes", "  bytes on the wire for each record and device", "B", none)
+	for _, n := range uplinkSizes(sizes) {
+		size := sizeName(n)
+		at := func(name string) string { return fmt.Sprint("program/upload/", size, "/", name) }
+		row(at("time"), "classmesh device sync: all records to the coordinator, start of the process included", "ms", none)
+		row(at("rate"), "  rate", "rec/s", none)
+		row(at("bytes"), "  bytes on the wire a record", "B", atMost(45, 25))
+		row(at("sender"), "  peak memory of the device", "MB", bySize(n, atMost(64, 0), atMost(128, 0), none))
+		row(at("coordinator"), "  peak memory of the coordinator", "MB", bySize(n, atMost(64, 0), atMost(128, 0), none))
+		at = func(name string) string { return fmt.Sprint("program/first/", size, "/", name) }
+		row(at("records"), "classmesh device serve, from the coordinator: records", "", none)
+		row(at("start"), "  until pages answer", "ms", none)
+		row(at("time"), "  until all is there, and on the page of a class", "ms", bySize(n, atMost(100, 40), none, none))
+		row(at("rate"), "  rate, start of the process included", "rec/s", bySize(n, none, atLeast(150_000, 400_000), none))
+		row(at("bytes"), "  bytes on the wire a record", "B", atMost(45, 25))
+		row(at("device"), "  peak memory of the device", "MB", bySize(n, atMost(64, 0), atMost(128, 0), none))
+		row(at("coordinator"), "  peak memory of the coordinator", "MB", bySize(n, atMost(64, 0), atMost(128, 0), none))
+	}
+	contact := func(name string) string { return fmt.Sprint("program/contact/", contactDevices, "/", name) }
+	row(contact("time"), fmt.Sprintf("%d devices started together on a LAN: until the last has a record of another", contactDevices), "ms", atMost(3000, 0))
+	row(contact("each"), "  until each has, from the start of its process", "ms", none)
+	row(contact("all"), "  until all hold the same", "ms", none)
+	idle := func(name string) string { return fmt.Sprint("program/idle/", idleDevices, "/", name) }
+	row(idle("cpu"), fmt.Sprintf("processor time of each of %d processes with nothing to do, of a core", idleDevices), "%", atMost(1, 0))
+	row(idle("cpu-worst"), "  of the one that takes most", "%", atMost(1, 0))
+	row(idle("bytes"), "  bytes on the wire a second that it sends, for each of the others", "B/s", atMost(200, 0))
+	row(idle("sent"), "  bytes a second that it sends in all, announcements included", "B/s", none)
+	row(idle("received"), "  bytes a second that it receives, announcements of all included", "B/s", none)
+	row(idle("memory"), "  peak memory of a device", "MB", none)
 	if small, large := sizeName(sizes[0]), sizeName(sizes[len(sizes)-1]); small != large {
 		row("growth/rate", fmt.Sprintf("first sync: rate at %s of that at %s", large, sizeName(middle(sizes))), "%", atLeast(60, 90))
 		row("growth/changed/time", fmt.Sprintf("100 changed: time at %s, times that at %s", large, small), "", atMost(1.5, 0))
