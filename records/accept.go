@@ -199,11 +199,13 @@ func verifyEntries(log identity.LogID, entries []Entry, above uint64, bytes int)
 	return puts, nil
 }
 
-// admits reports whether the roster admits a head of a log. Of a closed log it
-// admits what leads to the closed set, for those who do not have that yet.
+// admits reports whether the roster admits a head of a log, whose certificate has
+// been verified: with the account that came, or with the one under which the log
+// is held. Of a closed log it admits what leads to the closed set, for those who do
+// not have that yet.
 func (b *batch) admits(c identity.Certificate, lane identity.Lane, h *Head) error {
 	ros := b.currentRoster()
-	if err := ros.Admits(c); err != nil {
+	if err := ros.AdmitsVerified(c); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotAdmitted, err)
 	}
 	if closure, closed := ros.Closed(c, lane); closed && !closure.Covers(h.Counter, h.Fingerprint) {

@@ -96,51 +96,67 @@ func (r *Roster) findClosure(log identity.LogID) (int, bool) {
 // device works before it meets the coordinator; of a revoked device, if it is
 // listed. How much of its logs counts is for [Roster.Closed] to say.
 func (r *Roster) Admits(c identity.Certificate) error {
-	if err := r.admits(c); err != nil {
-		return fmt.Errorf("incarnation %d of device %s: %w", c.Sequence, c.Device.ID().Short(), err)
+	listed, err := r.admits(c)
+	if err == nil && !listed { // else the coordinator's signature says what the device's would
+		err = c.Verify()
 	}
-	return nil
+	return incarnationError(c, err)
 }
 
-func (r *Roster) admits(c identity.Certificate) error {
+// AdmitsVerified is Admits for a certificate whose signatures have been verified
+// before, such as one under which a log is held.
+func (r *Roster) AdmitsVerified(c identity.Certificate) error {
+	_, err := r.admits(c)
+	return incarnationError(c, err)
+}
+
+func incarnationError(c identity.Certificate, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("incarnation %d of device %s: %w", c.Sequence, c.Device.ID().Short(), err)
+}
+
+// admits is Admits but for the signature of an incarnation that is not listed.
+func (r *Roster) admits(c identity.Certificate) (listed bool, err error) {
 	if c.Zone != r.Zone {
-		return ErrZone
+		return false, ErrZone
 	}
 	if c.Device == r.Coordinator {
-		return r.vouched(c)
+		return false, r.unclaimed(c)
 	}
 	d, ok := r.Device(c.Device.ID())
 	if !ok {
-		return ErrUnknownDevice
+		return false, ErrUnknownDevice
 	}
 	highest := uint64(0)
 	for _, in := range d.Incarnations {
 		if in.Author == c.Author {
 			if in.Sequence != c.Sequence {
-				return ErrSequence
+				return false, ErrSequence
 			}
-			return nil // the coordinator's signature says what the device's would
+			return true, nil
 		}
 		highest = max(highest, in.Sequence)
 	}
 	switch {
 	case d.State != StateMember:
-		return ErrRevoked
+		return false, ErrRevoked
 	case c.Sequence == 0 || c.Sequence > highest && c.Sequence-highest > MaxUnlisted:
-		return ErrSequence
+		return false, ErrSequence
 	}
-	return r.vouched(c)
+	return false, r.unclaimed(c)
 }
 
-// vouched checks the signature of an incarnation that is not listed, and that
-// its author is not another device's: two must not answer for one log.
-func (r *Roster) vouched(c identity.Certificate) error {
+// unclaimed checks that the author of an incarnation that is not listed is not
+// another device's: two must not answer for one log.
+func (r *Roster) unclaimed(c identity.Certificate) error {
 	for i := range r.Devices {
 		if r.Devices[i].lists(c.Author) {
 			return ErrOtherDevice
 		}
 	}
-	return c.Verify()
+	return nil
 }
 
 func (d *Device) lists(a identity.AuthorPublic) bool {

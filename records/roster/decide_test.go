@@ -46,6 +46,12 @@ func TestAdmits(t *testing.T) {
 		if err := r.Admits(c.cert); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
+		if c.want == identity.ErrCertificate {
+			c.want = nil // that is taken to have been looked at
+		}
+		if err := r.AdmitsVerified(c.cert); !errors.Is(err, c.want) {
+			t.Errorf("%s, verified: %v, want %v", c.name, err, c.want)
+		}
 	}
 }
 
