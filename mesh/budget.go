@@ -200,6 +200,6 @@ func (n *Node) limitStatus(u *UplinkStatus) {
 		}
 	}
 	if len(u.Withheld) > 0 {
-		u.Words = "This device is connected to the coordinator. What may go over this connection today is used up, so some work waits for tomorrow, or for another device that has a connection. Nothing is lost."
+		u.Reason = LimitSpent
 	}
 }

@@ -32,6 +32,7 @@ const (
 type Finding struct {
 	Problem Problem
 	Words   string // what it means and what to do, for people
+	Detail  string // names and addresses that Words speak of, for those who have their own; may be empty
 }
 
 // Doctor says what keeps this device from others on the LAN, as far as it can
@@ -58,11 +59,11 @@ func (n *Node) Doctor(interfaces []discovery.Interface) []Finding {
 	}
 	switch {
 	case connected > 0 && sockets == connected:
-		return []Finding{{NoUDP, "This network blocks UDP, or a firewall does: devices reach each other by the slower way over TCP. It works; allow UDP on the device's port if it is too slow."}}
+		return []Finding{{Problem: NoUDP, Words: "This network blocks UDP, or a firewall does: devices reach each other by the slower way over TCP. It works; allow UDP on the device's port if it is too slow."}}
 	case connected > 0 || others == 0:
 		return nil
 	case len(interfaces) == 0:
-		return []Finding{{NoNetwork, "This device is in no network: no interface is up with an address. Check the cable, the Wi-Fi or the switch."}}
+		return []Finding{{Problem: NoNetwork, Words: "This device is in no network: no interface is up with an address. Check the cable, the Wi-Fi or the switch."}}
 	}
 	return n.silence()
 }
@@ -91,15 +92,15 @@ func (n *Node) silence() []Finding {
 	case known > 0 && !tried:
 		return nil
 	case len(announced) > 0:
-		return []Finding{{Isolated, "This network does not let devices see each other: " + n.names(announced, "another device") + ": announced here, but not to be called. " + openUp}}
+		return []Finding{{Problem: Isolated, Detail: n.names(announced, ""), Words: "This network does not let devices see each other: " + n.names(announced, "another device") + ": announced here, but not to be called. " + openUp}}
 	case elsewhere != "" && known > 0:
-		return []Finding{{NobodyAnswers, "None of the other devices answers, but some are at work, which shows by the coordinator: " + elsewhere + ". If they are here, this network does not let devices see each other: " + lowerFirst(openUp)}}
+		return []Finding{{Problem: NobodyAnswers, Words: "None of the other devices answers, but some are at work, which shows by the coordinator: " + elsewhere + ". If they are here, this network does not let devices see each other: " + lowerFirst(openUp)}}
 	case elsewhere != "":
-		return []Finding{{NobodySeen, "No other device of the zone was seen on this network, but some are at work, which shows by the coordinator: " + elsewhere + ". If they are here, this network does not let devices see each other: " + lowerFirst(openUp) + " Or it does not pass announcements (multicast): give the address of one with --peer HOST:PORT, once."}}
+		return []Finding{{Problem: NobodySeen, Words: "No other device of the zone was seen on this network, but some are at work, which shows by the coordinator: " + elsewhere + ". If they are here, this network does not let devices see each other: " + lowerFirst(openUp) + " Or it does not pass announcements (multicast): give the address of one with --peer HOST:PORT, once."}}
 	case known == 0:
-		return []Finding{{NobodySeen, "No other device of the zone was seen on this network. If one is on, the network does not pass announcements (multicast): give its address with --peer HOST:PORT, once."}}
+		return []Finding{{Problem: NobodySeen, Words: "No other device of the zone was seen on this network. If one is on, the network does not pass announcements (multicast): give its address with --peer HOST:PORT, once."}}
 	}
-	return []Finding{{NobodyAnswers, "None of the other devices answers: " + n.names(silent, "another device") + ". They may be switched off, or in another network."}}
+	return []Finding{{Problem: NobodyAnswers, Detail: n.names(silent, ""), Words: "None of the other devices answers: " + n.names(silent, "another device") + ". They may be switched off, or in another network."}}
 }
 
 // openUp is what to do about a network that keeps its clients apart.

@@ -56,10 +56,9 @@ func New(cfg Config) (*Node, error) {
 	if !cfg.UplinkLimit.IsZero() {
 		n.meter = &meter{limit: cfg.UplinkLimit, spent: cfg.Spent, saved: cfg.Spent}
 	}
-	n.uplink = uplinkState{state: Connecting, words: connectingWords, since: cfg.Clock.Now()}
+	n.uplink = uplinkState{state: Connecting, reason: IsConnecting, since: cfg.Clock.Now()}
 	if len(cfg.Uplink.Addresses) == 0 {
-		n.uplink.state = Offline
-		n.uplink.words = "This device has no coordinator."
+		n.uplink.state, n.uplink.reason = Offline, NoCoordinator
 	}
 	return n, nil
 }

@@ -33,7 +33,8 @@ type Status struct {
 // UplinkStatus is how a node stands with the coordinator.
 type UplinkStatus struct {
 	State     State
-	Words     string         // what State means and what to do, for people
+	Reason    Reason         // for State
+	Words     string         // what Reason means and what to do, for people
 	Address   string         // of the connection; empty: there is none
 	Transport link.Transport // of the connection
 	Since     time.Time      // of State
@@ -122,7 +123,7 @@ func (n *Node) remember(l *peerLink) {
 type uplinkState struct {
 	link   *peerLink
 	state  State
-	words  string
+	reason Reason
 	since  time.Time
 	lastOK time.Time
 	err    string
@@ -134,16 +135,17 @@ func (n *Node) Status() Status {
 	n.mu.Lock()
 	u := n.uplink
 	n.mu.Unlock()
-	s := Status{Uplink: UplinkStatus{State: u.state, Words: u.words, Since: u.since, LastOK: u.lastOK, LastError: u.err, Session: u.last}}
+	s := Status{Uplink: UplinkStatus{State: u.state, Reason: u.reason, Since: u.since, LastOK: u.lastOK, LastError: u.err, Session: u.last}}
 	if u.link != nil {
 		s.Uplink.Session = u.link.session.Report()
 		s.Uplink.Address, s.Uplink.Transport = u.link.conn.RemoteAddr().String(), u.link.conn.Transport()
 		if r := s.Uplink.Session; accepted(r) && !r.Over {
-			s.Uplink.State, s.Uplink.Words = Connected, "This device is connected to the coordinator."
+			s.Uplink.State, s.Uplink.Reason = Connected, IsConnected
 			s.Uplink.Since, s.Uplink.LastOK, s.Uplink.LastError = u.link.since, n.cfg.Clock.Now(), ""
 		}
 	}
 	n.limitStatus(&s.Uplink)
+	s.Uplink.Words = s.Uplink.Reason.Words()
 	s.Uplink.Equal = s.Uplink.Session.Equal
 	s.Peers = n.peers(u.link)
 	return s
@@ -252,18 +254,16 @@ func (n *Node) setUplink(o outcome, err error) {
 	}
 	if state != was || u.err == "" {
 		u.since = n.cfg.Clock.Now()
-		n.cfg.Logger.Info("uplink", "state", state, "words", o.words, "error", text)
+		n.cfg.Logger.Info("uplink", "state", state, "reason", o.reason, "error", text)
 	} else {
-		n.cfg.Logger.Debug("uplink", "state", state, "words", o.words, "error", text)
+		n.cfg.Logger.Debug("uplink", "state", state, "reason", o.reason, "error", text)
 	}
-	u.state, u.words, u.err = state, o.words, cmp.Or(text, o.words)
+	u.state, u.reason, u.err = state, o.reason, cmp.Or(text, o.reason.Words())
 }
-
-const connectingWords = "The device is connecting to the coordinator."
 
 // expectUplink notes that somebody waits for an attempt that begins now.
 func (n *Node) expectUplink() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.uplink.state, n.uplink.words, n.uplink.since = Connecting, connectingWords, n.cfg.Clock.Now()
+	n.uplink.state, n.uplink.reason, n.uplink.since = Connecting, IsConnecting, n.cfg.Clock.Now()
 }

@@ -24,7 +24,7 @@ func (n *Node) runUplink(ctx context.Context) {
 	for {
 		steady, err := n.attempt(ctx)
 		if ctx.Err() != nil {
-			n.setUplink(outcome{words: "The device is stopping."}, nil)
+			n.setUplink(outcome{reason: Stopping}, nil)
 			return
 		}
 		if steady {

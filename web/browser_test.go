@@ -289,7 +289,7 @@ func TestInBrowser(t *testing.T) {
 	b.check("problem")
 	b.signOut()
 
-	d.setSync(web.Sync{State: web.StateOffline, Words: "The coordinator cannot be reached.", Address: "203.0.113.5:443",
+	d.setSync(web.Sync{State: web.StateOffline, Reason: "unreachable", Address: "203.0.113.5:443",
 		LastOK: d.now().Add(-20 * time.Minute), NotYetSafe: 12, LastError: "dial 203.0.113.5:443: timeout"})
 	b.signIn("teacher")
 	b.check("classes")

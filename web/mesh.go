@@ -27,6 +27,8 @@ type Mesh struct {
 type MeshProblem struct {
 	Name  string // such as "isolated"; those that the texts know are told in the reader's language
 	Words string // what it means and what to do, in English
+	// Detail is names and addresses that Words speak of; texts have none.
+	Detail string
 }
 
 // PeerState is how things stand with another device.
@@ -283,12 +285,12 @@ func (d *meshDevice) describe(p *phrases, now time.Time, through []string) {
 	}
 	var found []string
 	for _, source := range d.peer.Via {
-		found = append(found, p.known("mesh.found."+source, source))
+		found = append(found, p.known("mesh.found.", source, source))
 	}
 	d.Found = p.list(found)
 	d.Address = d.peer.Address
 	if d.Bond.linked() {
-		d.Way = p.known("mesh.way."+d.peer.Transport, d.peer.Transport)
+		d.Way = p.known("mesh.way.", d.peer.Transport, d.peer.Transport)
 		if ms := d.peer.RTT.Milliseconds(); d.peer.RTT > 0 {
 			d.RTT = p.text("mesh.ms", "n", max(ms, 1))
 		}
@@ -327,16 +329,33 @@ func (p *phrases) text(key string, args ...any) string {
 	return t
 }
 
-// known returns a text if there is one, otherwise the fallback.
-func (p *phrases) known(key, fallback string) string {
+// named returns the text for a name that the mesh uses, such as "broken off", if
+// there is one.
+func (p *phrases) named(prefix, name string) (text string, ok bool) {
+	key := prefix + strings.ReplaceAll(name, " ", "_")
 	if _, ok := p.l.texts[key]; !ok {
-		return fallback
+		return "", false
 	}
-	return p.text(key)
+	return p.text(key), true
+}
+
+// known is named with what to say if there is no text.
+func (p *phrases) known(prefix, name, fallback string) string {
+	if text, ok := p.named(prefix, name); ok {
+		return text
+	}
+	return fallback
 }
 
 func (p *phrases) problem(m MeshProblem) string {
-	return p.known("mesh.problem."+strings.ReplaceAll(m.Name, " ", "_"), m.Words)
+	text, ok := p.named("mesh.problem.", m.Name)
+	if !ok {
+		return m.Words
+	}
+	if m.Detail != "" {
+		text += " (" + p.list([]string{m.Detail}) + ")"
+	}
+	return text
 }
 
 func (p *phrases) ago(d time.Duration) string {

@@ -47,10 +47,10 @@ func TestMeshInWords(t *testing.T) {
 			"12 on the way", "the fast way (QUIC over UDP)", "by itself on this network", "1 ms",
 		}, []string{"Not seen", "Does not answer"}},
 		{"slow", web.StateConnected, web.Mesh{Peers: []web.MeshPeer{{Device: a, State: web.PeerConnected, Transport: "websocket", Via: []string{"typed", "owl"}}},
-			Problems: []web.MeshProblem{{Name: "no UDP", Words: "unused"}, {Name: "eclipse", Words: "It is dark."}}}, []string{
+			Problems: []web.MeshProblem{{Name: "no UDP", Words: "unused"}, {Name: "copy", Words: "unused", Detail: "Room 7: 10.0.0.1"}, {Name: "eclipse", Words: "It is dark."}}}, []string{
 			"linked to 1 of 4 others", "They are comparing what each has", "the slower way (TCP), because UDP", "an address that somebody typed",
-			"owl", `class="own slow"`, "lets only the slower way", "It is dark.",
-		}, nil},
+			"owl", `class="own slow"`, "lets only the slower way", "It is dark.", "one and the same identity", "(\u2068Room 7: 10.0.0.1\u2069)",
+		}, []string{"unused"}},
 		{"apart", web.StateOffline, web.Mesh{Problems: []web.MeshProblem{{Name: "isolated"}}, Peers: []web.MeshPeer{
 			{Device: a, State: web.PeerAway, Address: "10.0.0.9:7701", Via: []string{"remembered"}}, {Device: l, State: web.PeerConnecting},
 			{Device: r5, State: web.PeerKnown, Lacks: new(uint64)}, {Device: r6, State: "gone mad"}}}, []string{

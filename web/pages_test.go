@@ -377,7 +377,8 @@ func TestStatus(t *testing.T) {
 		{web.Sync{State: web.StateConnected, NotYetSafe: 1}, "sending", []string{"1 record is on its way"}},
 		{web.Sync{State: "asleep", NotYetSafe: 1200}, "waiting", []string{"1200 records have not reached", "do not erase this device", "not since this device was started"}},
 		{web.Sync{State: web.StateConnecting, NotYetSafe: 2, LastOK: d.now().Add(-3 * time.Hour)}, "waiting", []string{"3 hours ago", "2 not yet safe"}},
-		{web.Sync{State: web.StateRefused, NotYetSafe: 3, Words: "revoked: ask the administrator"}, "refused", []string{"does not accept this device", "revoked: ask the administrator"}},
+		{web.Sync{State: web.StateRefused, NotYetSafe: 3, Reason: "gone", Words: "revoked: ask the administrator"}, "refused", []string{"does not accept this device", "revoked: ask the administrator"}},
+		{web.Sync{State: web.StateRefused, NotYetSafe: 3, Reason: "unknown device", Words: "unused"}, "refused", []string{"The centre does not know this device. Ask an administrator"}},
 		{web.Sync{State: web.StateNone, NotYetSafe: 3}, "alone", []string{"on this device only"}},
 	} {
 		// The trouble of others is shown, and does not change what is safe here.

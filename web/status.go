@@ -46,6 +46,7 @@ type statusPage struct {
 	Asked    bool // for an exchange
 	Devices  []deviceState
 	LinkText string   // the state of the uplink in words
+	Why      string   // what it means and what to do, for staff
 	Problems []string // what keeps this device from others, in words, for staff
 }
 
@@ -79,6 +80,7 @@ func (s *Server) status(w http.ResponseWriter, v *visit) error {
 	}
 	if v.isStaff() {
 		p := phrases{l: v.lang}
+		data.Why = p.known("uplink.", y.Reason, y.Words)
 		for _, problem := range s.cfg.Mesh().Problems {
 			data.Problems = append(data.Problems, p.problem(problem))
 		}

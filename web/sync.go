@@ -22,7 +22,8 @@ const (
 // Sync is how far the exchange of records is: what the status page shows.
 type Sync struct {
 	State     SyncState
-	Words     string // what the mesh says of it, and what to do, if anything
+	Reason    string // why, in a word or two that the texts know
+	Words     string // the same in English, and what to do, for what they do not know
 	Address   string // of the coordinator, as far as known
 	Transport string // "quic", "websocket", or nothing
 	Since     time.Time

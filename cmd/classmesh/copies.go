@@ -90,7 +90,7 @@ func (c *copies) findings(name func(identity.DeviceID) string) (list []mesh.Find
 		if s.last.Sub(s.first) < copyAfter {
 			continue
 		}
-		list = append(list, mesh.Finding{Problem: problemCopy, Words: fmt.Sprintf(
+		list = append(list, mesh.Finding{Problem: problemCopy, Detail: fmt.Sprintf("%s: %v, %v", name(id), s.one, s.other), Words: fmt.Sprintf(
 			"Two devices say that they are %q, at %v and at %v: one has a copy of the other's card or data folder. Nothing is lost, both go on working; but take one of them away, and join it anew if it is to stay.",
 			name(id), s.one, s.other)})
 	}

@@ -34,7 +34,7 @@ func (d *device) pages() (http.Handler, error) {
 func (d *device) pageSync() web.Sync {
 	m := d.node.Status()
 	s := web.Sync{
-		State: web.SyncState(m.Uplink.State), Words: m.Uplink.Words, Address: m.Uplink.Address,
+		State: web.SyncState(m.Uplink.State), Reason: string(m.Uplink.Reason), Words: m.Uplink.Words, Address: m.Uplink.Address,
 		Transport: string(m.Uplink.Transport), Since: m.Uplink.Since, LastOK: m.Uplink.LastOK, LastError: m.Uplink.LastError,
 	}
 	if len(d.settings.Addresses) == 0 {
@@ -60,7 +60,7 @@ func (d *device) pageSync() web.Sync {
 func (d *device) pageMesh() web.Mesh {
 	m := web.Mesh{Off: d.lan == nil}
 	for _, f := range d.findings() {
-		m.Problems = append(m.Problems, web.MeshProblem{Name: string(f.Problem), Words: f.Words})
+		m.Problems = append(m.Problems, web.MeshProblem{Name: string(f.Problem), Words: f.Words, Detail: f.Detail})
 	}
 	var members []identity.DeviceID
 	for _, member := range d.replica.Roster().Devices {

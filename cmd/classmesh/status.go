@@ -116,7 +116,8 @@ type uplinkReport struct {
 	LastOK *time.Time `json:"last_ok"` // when the coordinator was last connected; null: never
 	// NotYetSafe is how many counters, of all logs held, no receipt covers.
 	NotYetSafe uint64 `json:"not_yet_safe"`
-	Words      string `json:"words,omitempty"` // what the state means, and what to do
+	Reason     string `json:"reason,omitempty"` // for the state, in a word or two that stay the same
+	Words      string `json:"words,omitempty"`  // what that means, and what to do
 }
 
 func (d *device) status(context.Context) (statusReport, error) {
@@ -143,7 +144,7 @@ func (d *device) status(context.Context) (statusReport, error) {
 		return s, nil
 	}
 	m := d.node.Status()
-	s.Uplink.State, s.Uplink.Words = string(m.Uplink.State), m.Uplink.Words
+	s.Uplink.State, s.Uplink.Reason, s.Uplink.Words = string(m.Uplink.State), string(m.Uplink.Reason), m.Uplink.Words
 	if !m.Uplink.LastOK.IsZero() {
 		s.Uplink.LastOK = &m.Uplink.LastOK
 	}
