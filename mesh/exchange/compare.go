@@ -30,6 +30,9 @@ import (
 // Timing.Compare after news, and while there is none, after twice as long each
 // time, up to Timing.Quiet. The other side does so only if it has had news of
 // which the leader has not asked. See quiet.go for how little that takes.
+//
+// A side that has reason to think that it lacks something does not wait: see
+// compareAtOnce.
 type comparison struct {
 	ours, theirs *wire.Counters   // last said and heard
 	of           *records.State   // what ours was said of
@@ -50,6 +53,7 @@ type comparison struct {
 	waiting bool          // TimerCompare is running
 	due     bool          // it has run out
 	poke    bool          // and what is held here must be announced
+	heeded  bool          // a round began out of turn for the peer; TimerHeed is running
 
 	inStep  bool              // both sides held the same in all that Counters tell, when last compared
 	sums    int               // CountersSum sent since Counters were
@@ -102,6 +106,10 @@ func (m *Machine) hearCounters(msg *wire.Counters) {
 		m.peerEpoch = msg.Epoch
 	}
 	m.report.Epoch = msg.Epoch
+	if msg.Reply && m.leads() && !m.cfg.OneShot && c.settled && !c.heeded {
+		c.due, c.heeded = true, true // if there is a difference, the peer knows why it asks now
+		m.setTimer(TimerHeed)
+	}
 }
 
 // compareMore announces what is held here, when there is reason to, and judges
@@ -165,6 +173,19 @@ func (m *Machine) compareNow() {
 	if m.leads() || m.tell.news {
 		c.due, c.poke = true, true
 	}
+}
+
+// heedAfter is how often the peer can have a round begun before it is due: a
+// vector is longer than the Counters that ask for it.
+const heedAfter = 5 * time.Second
+
+// compareAtOnce has both sides say what they hold as soon as nothing is left to
+// ask for, and a round begun if that differs. A leader need not ask its peer; one
+// that is asked by its peer heeds it, now and then.
+func (m *Machine) compareAtOnce() {
+	if m.phase == open && !m.cfg.OneShot {
+		m.compare.due, m.compare.differs = true, true
+	} // else they are about to compare
 }
 
 // counters returns what there is to say of what is held here.

@@ -2,12 +2,16 @@ package exchange_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/classmesh/classmesh/mesh/exchange"
+	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records/identity"
 )
 
@@ -51,5 +55,83 @@ func TestComparisonOfAnOpenSession(t *testing.T) {
 		}
 		stop()
 		wg.Wait()
+	})
+}
+
+// Who has reason to think that something is lacking does not wait for the
+// comparison that is due: the difference is found at once, whichever side asks.
+// Where there is none, that takes Counters both ways.
+func TestCompareAtOnce(t *testing.T) {
+	for lacking := range 2 {
+		for _, without := range [][2]wire.Features{{}, {wire.FeatureQuiet, 0}} {
+			t.Run(fmt.Sprintf("side %d lacks it, without %v", lacking, without), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					p, stop := openSessions(t, without)
+					defer stop()
+					p.during(3 * time.Hour) // by now comparisons are seldom
+					said, bytes := during(p, func() { p.sessions[lacking].Compare() })
+					if len(said) != 2 || bytes > 90 {
+						t.Errorf("where nothing is lacking, %v was said: %d bytes", said, bytes)
+					}
+					p.edits(deaf(lacking))
+					p.sides[1-lacking].add(identity.LaneDetail, 3)
+					if said, _ := p.during(10 * time.Second); len(said) > 0 || p.equal() {
+						t.Fatalf("without being asked: %v; equal: %t", said, p.equal())
+					}
+					if said, _ := during(p, func() { p.sessions[lacking].Compare() }); !p.equal() {
+						t.Errorf("the difference was not found: %v", said)
+					}
+				})
+			})
+		}
+	}
+}
+
+// during returns what is said in the second after f.
+func during(p *openPair, f func()) (said []string, bytes int) {
+	p.during(0)
+	f()
+	synctest.Wait()
+	p.mu.Lock()
+	before, n := slices.Clone(p.said), p.bytes
+	p.mu.Unlock()
+	said, bytes = p.during(time.Second)
+	return append(before, said...), n + bytes
+}
+
+// A peer that asks again and again, each time with something else to hold, has
+// a vector now and then, and no more for all its asking.
+func TestAskedAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, stop := openSessions(t, [2]wire.Features{})
+		defer stop()
+		var lies atomic.Uint64
+		p.edits(func(from int, m wire.Message) []wire.Message {
+			if c, ok := m.(*wire.Counters); ok && from == 1 {
+				lie := *c
+				lie.Fingerprint[0] = byte(lies.Add(1))
+				lie.Reply = true
+				return []wire.Message{&lie}
+			}
+			return []wire.Message{m}
+		})
+		vectors, asked := 0, 0
+		for range 100 {
+			said, _ := during(p, func() { p.sessions[1].Compare() })
+			for _, s := range said {
+				switch s {
+				case "0 Vector":
+					vectors++
+				case "1 Counters":
+					asked++
+				}
+			}
+		}
+		if asked < 100 || vectors == 0 || vectors > 25 {
+			t.Errorf("asked %d times in 100 s, the peer had %d vectors", asked, vectors)
+		}
+		if r := p.sessions[0].Report(); r.Over {
+			t.Errorf("the session is over: %+v", r)
+		}
 	})
 }

@@ -37,6 +37,9 @@ type (
 	}
 	// Woken says that Routes has news.
 	Woken struct{}
+	// Compare says that there is reason to think that the two sides differ,
+	// though nothing is due: they compare in full as soon as may be.
+	Compare struct{}
 	// Lost says that nothing will come from the peer any more.
 	Lost struct{ Err error }
 	// Stop asks for an orderly end.
@@ -54,5 +57,6 @@ func (Fired) event()    {}
 func (Changed) event()  {}
 func (Done) event()     {}
 func (Woken) event()    {}
+func (Compare) event()  {}
 func (Lost) event()     {}
 func (Stop) event()     {}

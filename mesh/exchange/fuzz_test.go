@@ -256,7 +256,9 @@ func play(t testing.TB, base *world, codec *packing.Codec, limits *exchange.Limi
 			p.receive(append([]byte{byte(kind), byte(len(payload))}, payload...))
 		case v >= 117 && v < 121:
 			write(p)
-		case v >= 109 && v < 117:
+		case v == 109:
+			p.step(exchange.Compare{})
+		case v >= 110 && v < 117:
 			p.step(exchange.Written{Cost: p.cost})
 			p.cost = 0
 		case v == 108:

@@ -122,6 +122,8 @@ func (m *Machine) Step(e Event) []Effect {
 	case Allowed:
 		m.allow(e.Allowance)
 	case Woken: // to look again
+	case Compare:
+		m.compareAtOnce()
 	case Stop:
 		m.bye(e.Code, e.Words)
 	}
@@ -290,6 +292,8 @@ func (m *Machine) fired(t Timer) {
 		m.tellWords(late)
 	case TimerPull:
 		m.pull()
+	case TimerHeed:
+		m.compare.heeded = false
 	case TimerLinks:
 		m.spread.timed = false
 		if m.phase == open {
@@ -427,6 +431,8 @@ func (m *Machine) setTimer(t Timer) {
 		after = m.cfg.Timing.Linger
 	case TimerRetry:
 		after = m.cfg.Timing.Retry
+	case TimerHeed:
+		after = heedAfter
 	case TimerWord, TimerLateWord, TimerPull, TimerLinks:
 		after = m.spreadWait(t)
 	}

@@ -20,6 +20,7 @@ type mailbox struct {
 	written int
 	heard   bool
 	woken   bool
+	compare bool
 }
 
 // maxQueued is how many commits wait for a session with their entries. Behind
@@ -40,6 +41,8 @@ func (b *mailbox) put(e Event) {
 		b.heard = true
 	case Woken:
 		b.woken = true
+	case Compare:
+		b.compare = true
 	case Changed:
 		b.putChange(e)
 	default:
@@ -79,13 +82,16 @@ func (b *mailbox) take() []Event {
 	if b.woken {
 		events = append(events, Woken{})
 	}
+	if b.compare {
+		events = append(events, Compare{})
+	}
 	if b.written > 0 {
 		events = append(events, Written{Cost: b.written})
 	}
 	for _, c := range b.latest {
 		events = append(events, *c)
 	}
-	b.events, b.commits, b.written, b.heard, b.woken = nil, 0, 0, false, false
+	b.events, b.commits, b.written, b.heard, b.woken, b.compare = nil, 0, 0, false, false, false
 	clear(b.latest)
 	return events
 }

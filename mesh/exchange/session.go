@@ -129,6 +129,11 @@ func (s *Session) Report() Report {
 	return r
 }
 
+// Compare has both sides compared in full as soon as nothing is left to ask for,
+// instead of when that is due, and what is lacking here fetched. It may be called
+// at any time, and returns at once.
+func (s *Session) Compare() { s.mail.put(Compare{}) }
+
 // farewell is how long the last messages may take to be written.
 const farewell = 3 * time.Second
 

@@ -422,15 +422,14 @@ func (s *sim) write(n int) {
 // trouble is one random thing that happens to the zone.
 func (s *sim) trouble(codec *packing.Codec) {
 	n := s.rng.IntN(len(s.nodes))
-	switch s.rng.IntN(13) {
+	switch s.rng.IntN(14) {
 	case 0, 1, 2, 3, 4:
 		s.write(s.rng.IntN(len(s.stay)))
 	case 5, 6, 7, 8:
 		s.connect(n, s.rng.IntN(len(s.nodes)), codec, s.rng.IntN(4) == 0)
 	case 9:
-		keys := slices.SortedFunc(maps.Keys(s.links), func(a, b [2]int) int { return a[0]*100 + a[1] - b[0]*100 - b[1] })
-		if len(keys) > 0 {
-			s.cut(s.links[keys[s.rng.IntN(len(keys))]], "by chance")
+		if l := s.someLink(); l != nil {
+			s.cut(l, "by chance")
 		}
 	case 10:
 		s.nodes[0].issueReceipts()
@@ -444,7 +443,20 @@ func (s *sim) trouble(codec *packing.Codec) {
 		}
 	case 12:
 		s.nextKey(s.rng.IntN(3) == 0)
+	case 13: // word that a side lacks something, true or not
+		if l := s.someLink(); l != nil {
+			l.ends[s.rng.IntN(2)].step(exchange.Compare{})
+		}
 	}
+}
+
+// someLink is one by chance, of those that there are or were.
+func (s *sim) someLink() *simLink {
+	keys := slices.SortedFunc(maps.Keys(s.links), func(a, b [2]int) int { return a[0]*100 + a[1] - b[0]*100 - b[1] })
+	if len(keys) == 0 {
+		return nil
+	}
+	return s.links[keys[s.rng.IntN(len(keys))]]
 }
 
 // nextKey has the coordinator make another zone key, to remove the last node if
