@@ -265,6 +265,10 @@ func (c *choice) rest(d identity.DeviceID, until time.Time) {
 	delete(c.picked, d)
 }
 
+// seek picks a device, as chance might have: it, or those around it, may have no
+// links to those that this device has links to.
+func (c *choice) seek(d identity.DeviceID) { c.picked[d] = true }
+
 // failed notes that a device did not answer: chance may pick another.
 func (c *choice) failed(d identity.DeviceID) { delete(c.picked, d) }
 

@@ -410,3 +410,33 @@ func TestChoiceOfUplink(t *testing.T) {
 		t.Errorf("%d of 100 devices have no link to one with an uplink", without)
 	}
 }
+
+// A device that is sought gets a link although there are links enough, once.
+func TestChoiceSeeks(t *testing.T) {
+	w := newTown(t, 30, 50)
+	for i := range w.houses {
+		w.announce(i, 1)
+	}
+	w.run(2*time.Minute, 1)
+	h := w.houses[0]
+	sought := slices.IndexFunc(w.houses[1:], func(o *house) bool { return !h.links[w.number[o.id]] }) + 1
+	d := w.houses[sought].id
+	if dial, _, _, _ := h.choice.Step(w.now, w.candidates(h), w.linksOf(h)); slices.Contains(dial, d) {
+		t.Fatal("it is called anyway")
+	}
+	h.choice.Seek(d)
+	if dial, _, _, _ := h.choice.Step(w.now, w.candidates(h), w.linksOf(h)); !slices.Contains(dial, d) {
+		t.Errorf("not called: %v are", dial)
+	}
+	w.link(0, sought)
+	w.run(2*time.Minute, 1)
+	if n := len(h.links); n > mesh.ManyLinks {
+		t.Errorf("%d links", n)
+	}
+	h.choice.Seek(d)
+	h.known[sought] = sight{absent: true}
+	delete(h.links, sought)
+	if dial, _, _, _ := h.choice.Step(w.now, w.candidates(h), w.linksOf(h)); slices.Contains(dial, d) {
+		t.Error("called although it did not answer")
+	}
+}

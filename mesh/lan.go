@@ -94,6 +94,16 @@ func (l *lan) look() {
 	}
 }
 
+// seek wants links to devices, and has what is known of others looked at.
+func (l *lan) seek(devices []identity.DeviceID) {
+	l.mu.Lock()
+	for _, d := range devices {
+		l.choice.seek(d)
+	}
+	l.mu.Unlock()
+	l.look()
+}
+
 // run calls peers until ctx is done and all its sessions have ended.
 func (l *lan) run(ctx context.Context) {
 	var calls sync.WaitGroup

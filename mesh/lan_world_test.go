@@ -19,6 +19,7 @@ import (
 	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/mesh/exchange"
 	"github.com/classmesh/classmesh/mesh/link"
+	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/records/packing"
@@ -45,6 +46,8 @@ type network struct {
 	uplinks atomic.Int64  // bytes written between devices and the coordinator
 	bodies  atomic.Int64  // those of them that are of messages with records
 	latency time.Duration // of a way; 0: none, and writers wait for readers
+	// lose says which frames between devices of the LAN get lost; nil: none.
+	lose func(c *memConn, typ wire.Type) bool
 	tally   tally         // of the frames between devices of the LAN, once it is reset
 	running sync.WaitGroup
 }
@@ -412,6 +415,7 @@ type memConn struct {
 	pair  *memPair
 	side  int
 	meter meter // of what this side writes
+	sieve sieve // for what of it gets lost
 }
 
 func (c *memConn) other() int                  { return c.pair.numbers[1-c.side] }
@@ -458,8 +462,16 @@ func (c *memConn) Write(p []byte) (int, error) {
 		c.meter.tally = &c.pair.net.tally
 	}
 	c.meter.add(p)
-	n, err := c.Conn.Write(p)
-	return n, c.mend(err)
+	kept := p
+	if c.pair.net.lose != nil && c.meter.tally != nil {
+		kept = c.sieve.pass(p, func(typ wire.Type) bool { return c.pair.net.lose(c, typ) })
+	}
+	if len(kept) > 0 {
+		if _, err := c.Conn.Write(kept); err != nil {
+			return 0, c.mend(err)
+		}
+	}
+	return len(p), nil
 }
 
 // mend says how the connection ended, in the words of package link.

@@ -21,6 +21,7 @@ type Node struct {
 	links  *links
 	alarms *alarmLog
 	lan    *lan          // nil without an address book
+	hints  *hints        // likewise
 	pokes  chan struct{} // has a token when somebody wants an attempt now
 
 	mu     sync.Mutex
@@ -50,6 +51,7 @@ func New(cfg Config) (*Node, error) {
 	}
 	if cfg.Book != nil {
 		n.lan = newLAN(n)
+		n.hints = newHints(n)
 		n.routes = exchange.NewRoutes(cfg.Clock)
 		n.sharer = newSharer(n.lan.choice.draw)
 	}
@@ -80,6 +82,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	if n.lan != nil {
 		group.Go(func() error { n.lan.run(ctx); return nil })
+		group.Go(func() error { n.hints.run(ctx); return nil })
 	}
 	if n.cfg.Listener != nil {
 		group.Go(func() error { return n.accept(ctx, &group) })

@@ -188,3 +188,23 @@ func (m *meter) add(p []byte) {
 		m.rest = m.rest[size:]
 	}
 }
+
+// sieve takes frames out of the bytes of one direction.
+type sieve struct{ rest []byte }
+
+// pass returns what is left of frames that are complete by now.
+func (s *sieve) pass(p []byte, lose func(wire.Type) bool) (kept []byte) {
+	s.rest = append(s.rest, p...)
+	for len(s.rest) > 1 {
+		length, n := binary.Uvarint(s.rest[1:])
+		size := 1 + n + int(length)
+		if n <= 0 || len(s.rest) < size {
+			break
+		}
+		if !lose(wire.Type(s.rest[0])) {
+			kept = append(kept, s.rest[:size]...)
+		}
+		s.rest = s.rest[size:]
+	}
+	return kept
+}

@@ -77,6 +77,8 @@ type Peer struct {
 	Via []discovery.Source
 	// Uplink: it says of itself that it reaches the coordinator.
 	Uplink bool
+	// Late: it has told of work that is not here, though others were asked for it.
+	Late bool
 
 	// LastExchange is when the peer last said something in a session. Zero: not
 	// since the program was started.
@@ -153,9 +155,9 @@ func (n *Node) Status() Status {
 
 // peers returns the devices of the zone that are connected or known.
 func (n *Node) peers(uplink *peerLink) []Peer {
-	peers := map[identity.DeviceID]*Peer{}
+	peers, late := map[identity.DeviceID]*Peer{}, map[identity.DeviceID]bool{}
 	if n.lan != nil {
-		peers = n.lan.peers()
+		peers, late = n.lan.peers(), n.hints.late()
 	}
 	here := n.cfg.Replica.State()
 	n.mu.Lock()
@@ -188,7 +190,7 @@ func (n *Node) peers(uplink *peerLink) []Peer {
 		if d, ok := roster.Device(p.Device); ok {
 			p.Name = d.Name
 		}
-		p.Uplink = n.cfg.HasUplink(p.Device)
+		p.Uplink, p.Late = n.cfg.HasUplink(p.Device), late[p.Device]
 		list = append(list, *p)
 	}
 	slices.SortFunc(list, func(a, b Peer) int { return a.Device.Compare(b.Device) })

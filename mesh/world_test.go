@@ -127,7 +127,7 @@ func (s *still) Watch(f func(exchange.Change)) func() {
 
 // zone is a coordinator, devices, and the ways between them.
 type zone struct {
-	t       *testing.T
+	t       testing.TB
 	random  *rand.ChaCha8
 	roster  *roster.Roster
 	keys    []identity.DeviceKey // the first is the coordinator's
@@ -148,7 +148,7 @@ func seed(role, n int) []byte {
 
 // newZone makes a zone of n devices, of which the last is not listed if
 // stranger.
-func newZone(t *testing.T, n int, stranger bool) *zone {
+func newZone(t testing.TB, n int, stranger bool) *zone {
 	z := &zone{t: t, random: rand.NewChaCha8([32]byte{1}), ctx: t.Context()}
 	id := identity.ZoneID{7}
 	for i := range n + 1 {
