@@ -47,8 +47,8 @@ type network struct {
 	bodies  atomic.Int64  // those of them that are of messages with records
 	latency time.Duration // of a way; 0: none, and writers wait for readers
 	// lose says which frames between devices of the LAN get lost; nil: none.
-	lose func(c *memConn, typ wire.Type) bool
-	tally   tally         // of the frames between devices of the LAN, once it is reset
+	lose    func(c *memConn, typ wire.Type) bool
+	tally   tally // of the frames between devices of the LAN, once it is reset
 	running sync.WaitGroup
 }
 

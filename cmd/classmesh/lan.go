@@ -53,6 +53,7 @@ type lan struct {
 	mdns       *mdns.Service                         // nil: quiet
 	gossip     *gossip.Gossip
 	neighbours *neighbours
+	heads      *heads
 	copies     *copies
 
 	mu        sync.Mutex
@@ -63,7 +64,7 @@ type lan struct {
 
 // newLAN listens, and reads the address book.
 func newLAN(d *device, o lanOptions) (*lan, error) {
-	l := &lan{d: d, neighbours: newNeighbours(d.now), copies: newCopies(d.now), unplugged: o.unplugged}
+	l := &lan{d: d, neighbours: newNeighbours(d.now), heads: newHeads(d.now), copies: newCopies(d.now), unplugged: o.unplugged}
 	var err error
 	if l.listener, err = listenLAN(d, o.address); err != nil && o.any {
 		d.logger().Warn("the port for other devices is taken, using another", "address", o.address, "error", err)
@@ -129,7 +130,7 @@ func (l *lan) look(at netip.AddrPort, quiet bool) (err error) {
 	l.gossip, err = gossip.New(gossip.Config{
 		Device: l.d.replica.Device(), Start: l.d.replica.StartID(), Port: l.port,
 		Address: func() (netip.AddrPort, error) { return l.gossipAddress(at, interfaces) },
-		Join:    l.join, Found: l.found, Hint: l.neighbours.hear, Random: l.d.random, Logger: log,
+		Join:    l.join, Found: l.found, Hint: l.hear, Random: l.d.random, Logger: log,
 		Conflict: func(c gossip.Conflict) {
 			l.copies.hear(c)
 			log.Warn("a device is at two addresses: it was copied, or has moved", "device", c.Known.Device, "one", c.Known.Call, "other", c.Other.Call)
@@ -254,6 +255,17 @@ func (l *lan) join() (list []netip.AddrPort) {
 	return list
 }
 
+// hear takes a hint that another device has told, by its format.
+func (l *lan) hear(hint []byte) {
+	switch {
+	case len(hint) == 0:
+	case hint[0] == headFormat:
+		l.d.node.HearHead(hint[1:])
+	default:
+		l.neighbours.hear(hint)
+	}
+}
+
 func (l *lan) found(s discovery.Sighting) { l.book.Learn(s) }
 
 // keys are the zone keys that this device holds.
@@ -287,6 +299,9 @@ func (l *lan) hasUplink(d identity.DeviceID) bool { return l.gossip.HasUplink(d)
 
 // changed is told of changes of the replica.
 func (l *lan) changed(c records.Change) {
+	if c.Commit != nil && c.Commit.Own {
+		l.heads.note(c.Commit.Head)
+	}
 	if !c.Key {
 		return
 	}
@@ -336,6 +351,10 @@ func (l *lan) run(ctx context.Context) error {
 	group.Go(func() error { return l.gossip.Run(ctx) })
 	group.Go(func() error {
 		l.neighbours.tell(ctx, l.d.replica.Device(), l.d.node.Status, l.gossip.Broadcast)
+		return nil
+	})
+	group.Go(func() error {
+		l.heads.tell(ctx, func() int { return len(l.gossip.Members()) }, l.gossip.Broadcast)
 		return nil
 	})
 	return group.Wait()

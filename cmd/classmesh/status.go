@@ -71,12 +71,14 @@ type peerReport struct {
 	Equal        bool       `json:"equal"` // at the last comparison both held the same
 	// Uplink: it says that it reaches the coordinator.
 	Uplink bool `json:"uplink"`
+	// Late: it has told of work that has not arrived here.
+	Late bool `json:"late"`
 }
 
 func newPeerReport(p *mesh.Peer) peerReport {
 	r := peerReport{
 		Device: p.Device, Name: p.Name, State: p.State, Address: p.Address, Via: viaWords(p),
-		Transport: string(p.Transport), Equal: p.Session.Equal, Lacks: lacks(p), Uplink: p.Uplink,
+		Transport: string(p.Transport), Equal: p.Session.Equal, Lacks: lacks(p), Uplink: p.Uplink, Late: p.Late,
 	}
 	if !p.LastExchange.IsZero() {
 		r.LastExchange = &p.LastExchange
@@ -246,6 +248,11 @@ func (s *statusReport) print(w io.Writer) error {
 			missing = fmt.Sprint(*p.Lacks)
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Name, p.Device.Short(), p.State, missing, p.Address, cmp.Or(p.Transport, "-"), strings.Join(p.Via, ", "))
+	}
+	for _, p := range s.Peers {
+		if p.Late {
+			fmt.Fprintf(t, "\n%s has newer work, which has not arrived here yet\n", p.Name)
+		}
 	}
 	if s.LAN != nil {
 		for _, words := range s.LAN.Findings {
