@@ -39,9 +39,14 @@
 //
 // and a hint travels as
 //
-//	0  format, 1
-//	1  length of the topic, at most 32 (1), topic, message of at most 256 bytes
+//	0  format, 2
+//	1  length of the topic, at most 32 (1)
+//	2  a random number, by which it is told from the same message told before (4)
+//	6  topic, message of at most 256 bytes
 //
 // where a newer hint on a topic takes the place of an older one that has not
-// gone out yet.
+// gone out yet. What messages say is the business of cmd/classmesh: to whom a
+// device is linked, and the heads of its own logs, of which package mesh believes
+// those that are signed. Who hears something new passes it on, so a hint costs each
+// device some sendings, eight among thirty.
 package gossip

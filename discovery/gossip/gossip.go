@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -230,10 +231,11 @@ func (g *Gossip) Address() (netip.AddrPort, bool) {
 // Broadcast sends a hint to everybody who is there: at most [MaxHintBytes] that
 // say something complete about a topic of 1 to [MaxTopicBytes], such as the
 // head of a log. It takes the place of an earlier hint on the topic that has
-// not gone out. It does not wait; hints get lost, and without anybody there
-// nothing is sent. Errors wrap [ErrHint].
+// not gone out. The same may be broadcast again, for who did not hear it: all hear
+// it again. It does not wait; hints get lost, and without anybody there nothing is
+// sent. Errors wrap [ErrHint].
 func (g *Gossip) Broadcast(topic, message []byte) error {
-	h := hint{topic, message}
+	h := hint{uint32(g.upTo(math.MaxUint32)), topic, message}
 	if err := h.check(); err != nil {
 		return err
 	}

@@ -425,6 +425,78 @@ func TestHintsReachEverybodyOnce(t *testing.T) {
 	})
 }
 
+// What is told again is heard again, also after a restart of who tells it.
+func TestHintsAreHeardAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, l *lan) {
+		var nodes []*node
+		for n := range 3 {
+			nodes = append(nodes, l.start(n+1))
+		}
+		heard := func(want int) {
+			t.Helper()
+			eventually(t, 15*time.Second, fmt.Sprintf("everybody has heard it %d times", want), func() bool {
+				return len(nodes[1].seenHints()) == want && len(nodes[2].seenHints()) == want
+			})
+			time.Sleep(20 * time.Second)
+			if n := len(nodes[1].seenHints()); n != want {
+				t.Errorf("heard %d times, not %d", n, want)
+			}
+		}
+		for n := range 4 {
+			if n == 3 {
+				nodes[0].stop()
+				nodes[0] = l.startAt(1, at(1), 77, zoneKey(1))
+			}
+			eventually(t, time.Minute, "all see all", func() bool { return connected(nodes...) })
+			if err := nodes[0].Broadcast([]byte("topic"), []byte("as ever")); err != nil {
+				t.Fatal(err)
+			}
+			heard(n + 1)
+		}
+		stopAll(nodes...)
+	})
+}
+
+// The heads that thirty busy devices tell, one in a quarter of a minute each, cost
+// a device less than 200 bytes a second for each other one, all of membership
+// included.
+func TestBytesOfHeads(t *testing.T) {
+	bubble(t, func(t *testing.T, l *lan) {
+		const count, every, topic, head = 30, 15 * time.Second, 13, 246
+		var nodes []*node
+		for n := range count {
+			nodes = append(nodes, l.start(n+1))
+		}
+		eventually(t, time.Minute, "all see all", func() bool { return connected(nodes...) })
+		rate := func(tell func(n *node, round int)) int {
+			before, began := l.bytes(), time.Now()
+			for round := range 12 {
+				for _, n := range nodes {
+					tell(n, round)
+					time.Sleep(every / count)
+				}
+			}
+			return (l.bytes() - before) / int(time.Since(began)/time.Second) / count / (count - 1)
+		}
+		idle := rate(func(*node, int) {})
+		busy := rate(func(n *node, round int) {
+			b := make([]byte, topic+head)
+			b[topic], b[topic+1], b[0] = byte(n.n), byte(round), byte(n.n)
+			if err := n.Broadcast(b[:topic], b[topic:]); err != nil {
+				t.Error(err)
+			}
+		})
+		t.Logf("a device sends %d bytes a second for each other one, %d if nothing is written", busy, idle)
+		if busy >= 200 || busy <= idle {
+			t.Errorf("a device sends %d bytes a second for each other one, %d if nothing is written", busy, idle)
+		}
+		if n := len(nodes[4].seenHints()); n < 12*(count-1)*95/100 {
+			t.Errorf("of %d heads %d were heard", 12*(count-1), n)
+		}
+		stopAll(nodes...)
+	})
+}
+
 // A card stalls a device for two seconds: nobody buries it.
 func TestStallIsNoDeath(t *testing.T) {
 	bubble(t, func(t *testing.T, l *lan) {

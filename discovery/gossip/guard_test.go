@@ -31,7 +31,7 @@ var (
 	ping     = message(0, obj(str("SeqNo"), u32(1), str("Node"), str("x")))
 	alive    = message(4, obj(str("Incarnation"), u32(1), str("Node"), str("x"), str("Addr"), str("\x0a\x00\x00\x09"), str("Port"), u32(1), str("Meta"), str(""), str("Vsn"), str("\x01\x05\x02\x00\x00\x00")))
 	suspect  = message(3, obj(str("Incarnation"), u32(1), str("Node"), str("x"), str("From"), str("y")))
-	userHint = append([]byte{8, 1, 1}, "thint"...)
+	userHint = append([]byte{8, 2, 1, 0, 0, 0, 7}, "thint"...)
 	pushPull = message(6, obj(str("Nodes"), "\x01", str("UserStateLen"), "\x00", str("Join"), "\xc3")+
 		obj(str("Name"), str("x"), str("State"), "\x00"))
 )
@@ -91,9 +91,9 @@ func TestGuard(t *testing.T) {
 		"an array for a map":           message(0, "\x91\x01"),
 		"a number for a name":          message(0, "\x81\x01\x01"),
 		"two values":                   append(bytes.Clone(ping), 0xc0),
-		"a hint that is too large":     append([]byte{8, 1, 1, 't'}, make([]byte, gossip.MaxHintBytes+1)...),
-		"a topic longer than the hint": {8, 1, 9, 't'},
-		"a topic that is too large":    append([]byte{8, 1, 33}, make([]byte, 60)...),
+		"a hint that is too large":     append([]byte{8, 2, 1, 0, 0, 0, 7, 't'}, make([]byte, gossip.MaxHintBytes+1)...),
+		"a topic longer than the hint": {8, 2, 9, 0, 0, 0, 7, 't'},
+		"a topic that is too large":    append([]byte{8, 2, 33, 0, 0, 0, 7}, make([]byte, 60)...),
 		"encrypted within":             message(10, "xxxx"),
 	} {
 		if gossip.CheckPacket(b) == nil {

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -14,7 +15,8 @@ const (
 	MaxTopicBytes = 32
 	MaxHintBytes  = 256
 
-	hintFormat = 1
+	hintFormat = 2
+	hintFixed  = 1 + 1 + 4 // before the topic
 )
 
 // Bounds of hints that are kept or passed on.
@@ -28,30 +30,33 @@ const (
 // ErrHint is wrapped by errors about hints that cannot be sent.
 var ErrHint = errors.New("not a hint that can be sent")
 
-// hint is one message to everybody.
+// hint is one message to everybody. The number tells it from the same message
+// broadcast earlier, which is passed on no more.
 type hint struct {
+	number         uint32
 	topic, message []byte
 }
 
 func (h hint) encode() []byte {
-	b := append(make([]byte, 0, 2+len(h.topic)+len(h.message)), hintFormat, byte(len(h.topic)))
+	b := append(make([]byte, 0, hintFixed+len(h.topic)+len(h.message)), hintFormat, byte(len(h.topic)))
+	b = binary.BigEndian.AppendUint32(b, h.number)
 	return append(append(b, h.topic...), h.message...)
 }
 
 // parseHint reads a hint; its parts lie in b. One of a format that is not known
 // has no topic.
 func parseHint(b []byte) (hint, error) {
-	if len(b) < 2 || len(b) > 2+MaxTopicBytes+MaxHintBytes {
+	if len(b) < 2 || len(b) > hintFixed+MaxTopicBytes+MaxHintBytes {
 		return hint{}, errGuard
 	}
 	if b[0] != hintFormat {
 		return hint{message: b}, nil
 	}
 	size := int(b[1])
-	if size > MaxTopicBytes || len(b) < 2+size || len(b) > 2+size+MaxHintBytes {
+	if size > MaxTopicBytes || len(b) < hintFixed+size || len(b) > hintFixed+size+MaxHintBytes {
 		return hint{}, errGuard
 	}
-	return hint{topic: b[2 : 2+size], message: b[2+size:]}, nil
+	return hint{binary.BigEndian.Uint32(b[2:]), b[hintFixed : hintFixed+size], b[hintFixed+size:]}, nil
 }
 
 // queued is a hint in the queue of what goes out.
