@@ -255,6 +255,9 @@ func (l *lan) join() (list []netip.AddrPort) {
 	return list
 }
 
+// others is how many other devices are there, as membership has it.
+func (l *lan) others() int { return len(l.gossip.Members()) }
+
 // hear takes a hint that another device has told, by its format.
 func (l *lan) hear(hint []byte) {
 	switch {
@@ -350,11 +353,11 @@ func (l *lan) run(ctx context.Context) error {
 	}
 	group.Go(func() error { return l.gossip.Run(ctx) })
 	group.Go(func() error {
-		l.neighbours.tell(ctx, l.d.replica.Device(), l.d.node.Status, l.gossip.Broadcast)
+		l.neighbours.tell(ctx, l.d.replica.Device(), l.d.node.Status, l.others, l.gossip.Broadcast)
 		return nil
 	})
 	group.Go(func() error {
-		l.heads.tell(ctx, func() int { return len(l.gossip.Members()) }, l.gossip.Broadcast)
+		l.heads.tell(ctx, l.others, l.gossip.Broadcast)
 		return nil
 	})
 	return group.Wait()

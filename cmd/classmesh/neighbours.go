@@ -18,10 +18,13 @@ const (
 	// tellEvery is how often it is looked whether there is something to tell.
 	tellEvery = 2 * time.Second
 	// tellAgain is how often the same is told again: a hint may be lost, and
-	// somebody may be new.
+	// somebody may be new. Among many it is tellShare for each other device,
+	// because all pass all of it on.
 	tellAgain = 40 * time.Second
-	// toldFor is how long what somebody has told counts.
-	toldFor = 150 * time.Second
+	tellShare = time.Second
+	// toldFor is how long what somebody has told counts; among many likewise.
+	toldFor   = 150 * time.Second
+	toldShare = 4 * tellShare
 )
 
 // Bounds of what is told.
@@ -106,7 +109,7 @@ func (n *neighbours) of(d identity.DeviceID, members []identity.DeviceID) (links
 	n.mu.Lock()
 	t, ok := n.told[d]
 	n.mu.Unlock()
-	if !ok || n.now().Sub(t.at).Abs() > toldFor {
+	if !ok || n.now().Sub(t.at).Abs() > max(toldFor, time.Duration(len(members))*toldShare) {
 		return nil
 	}
 	for _, m := range members {
@@ -123,8 +126,9 @@ func topicNeighbours(own identity.DeviceID) []byte {
 	return append([]byte("links "), own[:prefixBytes]...)
 }
 
-// tell tells others whom this device is linked to until ctx is done.
-func (n *neighbours) tell(ctx context.Context, own identity.DeviceID, status func() mesh.Status, broadcast func(topic, message []byte) error) {
+// tell tells others, of whom so many are there, whom this device is linked to until
+// ctx is done.
+func (n *neighbours) tell(ctx context.Context, own identity.DeviceID, status func() mesh.Status, others func() int, broadcast func(topic, message []byte) error) {
 	ticker := time.NewTicker(tellEvery)
 	defer ticker.Stop()
 	var last []byte
@@ -132,7 +136,7 @@ func (n *neighbours) tell(ctx context.Context, own identity.DeviceID, status fun
 	for {
 		m := status()
 		message := encodeNeighbours(own, &m)
-		if now := n.now(); !bytes.Equal(message, last) || now.Sub(at).Abs() >= tellAgain {
+		if now := n.now(); !bytes.Equal(message, last) || now.Sub(at).Abs() >= max(tellAgain, time.Duration(others())*tellShare) {
 			if broadcast(topicNeighbours(own), message) == nil {
 				last, at = message, now
 			}

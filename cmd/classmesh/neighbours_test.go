@@ -60,6 +60,9 @@ func TestNeighbours(t *testing.T) {
 	if got := n.of(a, members); got != nil {
 		t.Errorf("much later: %v", got)
 	}
+	if got := n.of(a, append(make([]identity.DeviceID, 200), members...)); len(got) != 1 {
+		t.Errorf("among many, who tell less often: %v", got)
+	}
 
 	var many []identity.DeviceID
 	for i := range byte(60) {
@@ -93,9 +96,9 @@ func TestNeighboursAreTold(t *testing.T) {
 		var status atomic.Pointer[mesh.Status]
 		set := func(m mesh.Status) { status.Store(&m) }
 		set(statusWith(deviceNumber(2)))
-		var told atomic.Int32
+		var told, others atomic.Int32
 		ctx, stop := context.WithCancel(t.Context())
-		go n.tell(ctx, deviceNumber(1), func() mesh.Status { return *status.Load() }, func(topic, message []byte) error {
+		go n.tell(ctx, deviceNumber(1), func() mesh.Status { return *status.Load() }, func() int { return int(others.Load()) }, func(topic, message []byte) error {
 			if len(topic) == 0 || len(topic) > gossip.MaxTopicBytes {
 				t.Errorf("a topic of %d bytes", len(topic))
 			}
@@ -120,6 +123,13 @@ func TestNeighboursAreTold(t *testing.T) {
 		wait(10 * tellAgain)
 		if n := told.Load(); n < 10 || n > 13 {
 			t.Errorf("told %d times in ten rounds", n)
+		}
+		others.Store(200)
+		wait(tellAgain)
+		told.Store(0)
+		wait(1000 * tellShare)
+		if n := told.Load(); n < 4 || n > 6 {
+			t.Errorf("among many told %d times in five rounds", n)
 		}
 		stop()
 		synctest.Wait()
