@@ -33,6 +33,14 @@
 // were not heard of for long, are tried now and then, so that a LAN heals
 // without announcements too.
 //
+// # Hints
+//
+// Authors tell the heads of their logs by gossip. [Node.HearHead] takes them: if
+// what such a head covers does not come by itself within some seconds, the device
+// compares with its peers, and looks for others, long before that would be due. A
+// head that its author did not sign, or of a log that is not held, is dropped; and
+// what nobody can deliver is asked for less and less often.
+//
 // # Sharing the uplink
 //
 // Devices that say that they reach the coordinator share that way

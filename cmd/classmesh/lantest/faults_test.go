@@ -5,6 +5,7 @@ package lantest
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -48,6 +49,45 @@ func TestPartition(t *testing.T) {
 	s.Filter("")
 	t.Logf("all agree %v after a cut of %v", s.agree(s.rooms...), cutFor())
 	t.Logf("and are connected %v later", s.mesh(s.rooms...))
+	s.finish()
+}
+
+// The network lets membership through and no connections, as a firewall does that
+// was told half of it: the others hear that there is work that they lack, and
+// whose it is, and have it when there is a way.
+func TestWorkIsHeardOf(t *testing.T) {
+	s := newSchool(t, 3)
+	s.startAll()
+	s.mesh(s.rooms...)
+	s.rooms[0].work(1)
+	s.agree(s.rooms...)
+
+	s.Filter(noLinks)
+	s.rooms[0].work(2)
+	late := func(r *room) (names []string) {
+		for _, p := range r.status().Peers {
+			if p.Late {
+				names = append(names, p.Name)
+			}
+		}
+		return names
+	}
+	t.Logf("all have heard of it after %v", s.all(s.rooms[1:], patience, "the others hear of work that they lack", func(r *room) bool {
+		return slices.Equal(late(r), []string{s.rooms[0].name})
+	}))
+	for _, r := range s.rooms[1:] {
+		if r.seen() == s.answers {
+			t.Errorf("%s has it, although nothing lets it through", r.name)
+		}
+	}
+
+	s.Filter("")
+	t.Logf("all agree %v after there was a way again", s.agree(s.rooms...))
+	for _, r := range s.rooms {
+		if names := late(r); names != nil {
+			t.Errorf("%s still awaits work of %v", r.name, names)
+		}
+	}
 	s.finish()
 }
 

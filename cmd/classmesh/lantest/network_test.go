@@ -111,6 +111,7 @@ func (n *network) Rate(rate string) {
 const (
 	noMulticast = "ip daddr 224.0.0.0/4 drop; ip6 daddr ff02::fb drop;"
 	noUDP       = "ip protocol udp drop; ip6 nexthdr udp drop;"
+	noLinks     = "tcp sport 7701 drop; tcp dport 7701 drop; udp sport 7701 drop; udp dport 7701 drop;"
 	loss20      = "ether type { ip, ip6 } numgen random mod 100 < 20 counter drop;"
 )
 

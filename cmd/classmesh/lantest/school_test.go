@@ -340,6 +340,7 @@ func (r *room) counters() (n int) {
 type peer struct {
 	Name, State, Address, Transport string
 	Via                             []string
+	Late                            bool
 }
 
 // status is what device status --json says.
