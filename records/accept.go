@@ -58,6 +58,7 @@ func (r *Replica) AcceptDifference(ctx context.Context, d *Difference) error {
 	if err != nil {
 		return fmt.Errorf("accept difference of %s: %w", d.Head.Log.Short(), err)
 	}
+	r.goOnPublishing(ctx)
 	return nil
 }
 
@@ -242,6 +243,9 @@ func (b *batch) continued(a *Account, base uint64) (branch, StartList, error) {
 	}
 	if rel == Forked {
 		return br, nil, b.forked(&br, &a.Head)
+	}
+	if aside := b.aside(a.Head.Log); aside != nil && !aside.admits(&a.Head, starts) {
+		return br, nil, fmt.Errorf("the other one was set aside here: %w", ErrForked)
 	}
 	return br, starts, nil
 }

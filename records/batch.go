@@ -210,7 +210,8 @@ type batch struct {
 	tx *notingTx
 
 	fatal       error
-	branches    map[Slot]*branch // changed or new
+	branches    map[Slot]*branch          // changed or new
+	asides      map[identity.LogID]*aside // changed or new
 	roster      *rosterState
 	keys        []roster.ZoneKey // nil: those of the replica
 	clock       Clock
@@ -232,7 +233,7 @@ func (b *batch) abort(err error) error {
 
 // commit runs ops in one transaction and answers each.
 func (r *Replica) commit(ops []*operation) {
-	b := &batch{r: r, branches: map[Slot]*branch{}, clock: r.clock, own: r.own, life: r.life, unswept: map[Slot]sweeping{}}
+	b := &batch{r: r, branches: map[Slot]*branch{}, asides: map[identity.LogID]*aside{}, clock: r.clock, own: r.own, life: r.life, unswept: map[Slot]sweeping{}}
 	answers := make([]error, len(ops))
 	done := 0
 	// A transaction that has begun is finished whoever has lost patience, so
@@ -308,8 +309,18 @@ func (r *Replica) publish(b *batch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	maps.Copy(r.branches, b.branches)
+	maps.Copy(r.asides, b.asides)
+	for _, a := range b.asides {
+		if a.state == asideOver {
+			delete(r.branches, a.slot)
+		} else {
+			r.unindex(r.branches[a.slot])
+		}
+	}
 	for _, br := range b.branches {
-		r.index(br)
+		if !br.aside {
+			r.index(br)
+		}
 	}
 	if b.roster != nil {
 		r.roster.Store(b.roster)
@@ -346,10 +357,12 @@ func (b *batch) branch(s Slot) *branch {
 // lookup returns the branch of a log as this batch sees it, or nil.
 func (b *batch) lookup(log identity.LogID) *branch {
 	if s, ok := b.r.logs[log]; ok {
-		return b.branch(s)
+		if br := b.branch(s); !br.aside {
+			return br
+		}
 	}
 	for _, br := range b.branches {
-		if br.Log() == log {
+		if !br.aside && br.Log() == log {
 			return br
 		}
 	}

@@ -19,6 +19,8 @@ type branch struct {
 	// meanwhile. That one is known only here: after a restart it is offered
 	// again.
 	targets []*target
+	// aside: it was set aside; see aside.go.
+	aside bool
 }
 
 // headStarts is the start list of the promoted head.
@@ -116,6 +118,9 @@ type LogState struct {
 	Receipted uint64 // safe at the coordinator; may be above Counter
 	Own       bool   // of the current incarnation
 	Trouble   string // why nothing more is taken of it, or empty
+	// Aside: it is a continuation that was set aside ([Replica.Asides]). What
+	// others hold of the log is listed as well, once some of that is here.
+	Aside bool
 }
 
 // Unsafe is how many counters of what is held the coordinator has not
@@ -129,10 +134,23 @@ func (r *Replica) Logs() []LogState {
 	defer r.mu.RUnlock()
 	list := make([]LogState, 0, len(r.branches))
 	for _, br := range r.branches {
+		if br.aside {
+			continue
+		}
 		list = append(list, LogState{
 			BranchRef: br.ref(), Device: br.Certificate.Device.ID(), Lane: br.Lane,
 			Counter: br.Head.Counter, Target: br.Target.Counter, Receipted: br.Receipted,
 			Own: br.Certificate.Author == self.Author, Trouble: br.Trouble,
+		})
+	}
+	for _, a := range r.asides {
+		br := r.branches[a.slot]
+		if a.state == asideOver || br == nil {
+			continue
+		}
+		list = append(list, LogState{
+			BranchRef: BranchRef{a.log, a.head.Start()}, Device: br.Certificate.Device.ID(), Lane: br.Lane,
+			Counter: a.head.Counter, Receipted: a.head.Counter - a.left(), Aside: true,
 		})
 	}
 	slices.SortFunc(list, func(a, b LogState) int {

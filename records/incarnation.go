@@ -65,10 +65,13 @@ func (b *batch) sealIncarnation() error {
 // Behind is told a head of one of this device's own logs that somebody holds.
 // If its author signed it and this store does not continue it, the store is a
 // copy or an old backup, and a new incarnation begins before anything more is
-// written; Behind then returns true. The zero head stands for having met
-// another process of this very incarnation: one of the two is a copy, so that a
-// new one begins in any case.
-func (r *Replica) Behind(ctx context.Context, h *Head) (renewed bool, err error) {
+// written. If the head also shows that the two have written different things,
+// in this or a former incarnation, what is here is set aside ([Replica.Asides]).
+// Behind then returns true, and sessions must begin anew. The zero head stands for
+// having met another process of this very incarnation: one of the two is a copy,
+// so that a new one begins in any case.
+func (r *Replica) Behind(ctx context.Context, h *Head) (changed bool, err error) {
+	var renewed, parted bool
 	err = r.do(ctx, func(b *batch) error {
 		if h.IsZero() {
 			b.renew("another process runs the same incarnation")
@@ -99,8 +102,14 @@ func (r *Replica) Behind(ctx context.Context, h *Head) (renewed bool, err error)
 		}
 		return nil
 	})
+	if err == nil && !h.IsZero() {
+		err = r.do(ctx, func(b *batch) (err error) {
+			parted, err = b.part(h)
+			return err
+		})
+	}
 	if err != nil {
 		return false, fmt.Errorf("compare own log with a peer's: %w", err)
 	}
-	return renewed, nil
+	return renewed || parted, nil
 }

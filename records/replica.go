@@ -79,6 +79,7 @@ type Replica struct {
 	branches map[Slot]*branch
 	logs     map[identity.LogID]Slot
 	devices  map[identity.DeviceID][]Slot // of their logs
+	asides   map[identity.LogID]*aside    // what was set aside of them
 	order    []Slot                       // by log; made anew when there are more logs
 	state    *State                       // nil when it must be made anew
 
@@ -90,6 +91,7 @@ type Replica struct {
 	life    uint32            // of the coordinator, the highest whose receipts are counted
 	unswept map[Slot]sweeping // branches with entries to delete; see sweep.go
 
+	again     publisher
 	pins      pins
 	watchers  watchers
 	revisions revisions
@@ -142,12 +144,14 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 		branches: map[Slot]*branch{},
 		logs:     map[identity.LogID]Slot{},
 		devices:  map[identity.DeviceID][]Slot{},
+		asides:   map[identity.LogID]*aside{},
 		unswept:  map[Slot]sweeping{},
 
 		verifiers: make(chan struct{}, runtime.GOMAXPROCS(0)),
 
 		segmentCounters: SegmentCounters,
 	}
+	r.again.most = againEntries
 	r.queue.init()
 	r.pins.now = cfg.Now
 	var err error
@@ -212,12 +216,23 @@ func (r *Replica) load(tx Tx) error {
 		return fmt.Errorf("read zone keys: %w", err)
 	}
 	r.keys.Store(&keys)
+	if r.asides, err = asidesOf(tx); err != nil {
+		return fmt.Errorf("read what was set aside: %w", err)
+	}
+	hidden := map[Slot]*aside{}
+	for _, a := range r.asides {
+		hidden[a.slot] = a
+	}
 	return tx.Branches(func(b Branch) error {
+		aside := hidden[b.Slot]
+		if aside != nil && aside.state == asideOver {
+			return nil
+		}
 		starts, err := tx.Starts(b.Slot)
 		if err != nil {
 			return err
 		}
-		br := &branch{Branch: b, starts: starts}
+		br := &branch{Branch: b, starts: starts, aside: aside != nil}
 		if !b.Target.IsZero() {
 			rows, err := tx.TargetRows(b.Slot)
 			if err != nil {
@@ -226,7 +241,9 @@ func (r *Replica) load(tx Tx) error {
 			br.targets = []*target{newTarget(b.Target, rows)}
 		}
 		r.branches[b.Slot] = br
-		r.index(br)
+		if !br.aside {
+			r.index(br)
+		}
 		return r.findDrops(tx, b.Slot)
 	})
 }

@@ -1,0 +1,275 @@
+package records
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/classmesh/classmesh/records/identity"
+)
+
+// A device that was copied, or restored from a backup, and worked before it met
+// anybody, has continued a log that others have continued as well. When it
+// learns of that, and has begun a new incarnation, it sets its own continuation
+// aside:
+//
+//	kept        stored as it was, and shown on pages; not in the vector, not
+//	            served, not in a dump. What others have of the log comes as any
+//	            log does, into a branch of its own.
+//	publishing  that branch is here: what only the one that was set aside has
+//	            is published again; see again.go.
+//	removing    nothing is only there any more: its entries are deleted.
+//	over        nothing is left of it but this note.
+//
+// The note is kept for good: a log is set aside once, so that two copies that
+// meet different halves of the zone do not change sides for ever.
+
+// asideState is how far that is.
+type asideState byte
+
+const (
+	asideKept asideState = 1 + iota
+	asidePublishing
+	asideRemoving
+	asideOver
+)
+
+// aside is a continuation of a log that was set aside. Values are replaced,
+// never changed.
+type aside struct {
+	log       identity.LogID
+	slot      Slot
+	state     asideState
+	next      uint64 // the least counter that was not dealt with in this state
+	published uint64 // records, so far
+	receipted uint64 // up to here the coordinator has it
+	at        int64  // when it was set aside or, at the end, over: milliseconds since 1970
+	head      Head   // what is set aside
+	other     Head   // of those who hold another continuation
+}
+
+const (
+	tableAside = "aside" // log (32): see aside.encode
+	asideFixed = 1 + 4 + 4*8 + 2
+
+	// asidePatience is how long others may take to give what they hold of the log.
+	// Perhaps it never comes, so then all that the coordinator is not known to have
+	// is published without it. That is more than need be, and merges count it once.
+	asidePatience = 24 * time.Hour
+)
+
+func (a *aside) encode() []byte {
+	head := a.head.Encode()
+	b := make([]byte, 0, asideFixed+2*MaxHeadBytes)
+	b = append(b, byte(a.state))
+	b = binary.BigEndian.AppendUint32(b, uint32(a.slot))
+	for _, n := range []uint64{a.next, a.published, a.receipted, uint64(a.at)} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	b = binary.BigEndian.AppendUint16(b, uint16(len(head)))
+	return append(append(b, head...), a.other.Encode()...)
+}
+
+func decodeAside(b []byte) (*aside, error) {
+	if len(b) < asideFixed {
+		return nil, fmt.Errorf("note of %d bytes about a log that was set aside: %w", len(b), ErrDamaged)
+	}
+	a := &aside{
+		state: asideState(b[0]), slot: Slot(binary.BigEndian.Uint32(b[1:])),
+		next: binary.BigEndian.Uint64(b[5:]), published: binary.BigEndian.Uint64(b[13:]),
+		receipted: binary.BigEndian.Uint64(b[21:]), at: int64(binary.BigEndian.Uint64(b[29:])),
+	}
+	n := int(binary.BigEndian.Uint16(b[37:]))
+	b = b[asideFixed:]
+	if a.state < asideKept || a.state > asideOver || len(b) < n {
+		return nil, fmt.Errorf("note about a log that was set aside: %w", ErrDamaged)
+	}
+	var err error
+	if a.head, err = DecodeHead(b[:n]); err != nil {
+		return nil, err
+	}
+	if a.other, err = DecodeHead(b[n:]); err != nil {
+		return nil, err
+	}
+	a.log = a.head.Log
+	return a, nil
+}
+
+// asidesOf reads what was set aside, by log.
+func asidesOf(tx Tx) (map[identity.LogID]*aside, error) {
+	list := map[identity.LogID]*aside{}
+	err := tx.Items(tableAside, nil, func(_, v []byte) error {
+		a, err := decodeAside(v)
+		if err == nil {
+			list[a.log] = a
+		}
+		return err
+	})
+	return list, err
+}
+
+// due reports whether something can be done about what was set aside, where br is
+// what is held of the log, or nil.
+func (a *aside) due(br *branch, now time.Time) bool {
+	switch a.state {
+	case asideKept:
+		late := now.Sub(time.UnixMilli(a.at)) > asidePatience
+		return a.fetched(br) || late && a.next <= a.head.Counter
+	case asideOver:
+		return false
+	}
+	return true
+}
+
+// fetched reports whether a branch, or none, is what others have of the log.
+func (a *aside) fetched(br *branch) bool {
+	if br == nil || br.Head.IsZero() {
+		return false
+	}
+	rel := Relate(&br.Head, br.headStarts(), &a.other, nil)
+	return rel == Same || rel == Continues
+}
+
+// admits reports whether a head, whose start list is known, is of the
+// continuation that others hold.
+func (a *aside) admits(h *Head, starts StartList) bool {
+	if a.state == asideOver {
+		return true
+	}
+	switch Relate(h, starts, &a.other, nil) {
+	case Same, Continues, Behind:
+		return true
+	}
+	return false
+}
+
+// aside returns what was set aside of a log, as this batch sees it, or nil.
+func (b *batch) aside(log identity.LogID) *aside {
+	if a := b.asides[log]; a != nil {
+		return a
+	}
+	return b.r.asides[log]
+}
+
+func (b *batch) setAside(a aside) error {
+	if err := b.tx.SetItem(tableAside, a.log[:], a.encode()); err != nil {
+		return b.abort(err)
+	}
+	b.asides[a.log] = &a
+	return nil
+}
+
+// part sets a log of a former incarnation aside if h is a head of another
+// continuation of it, and reports whether it has done so.
+func (b *batch) part(h *Head) (parted bool, err error) {
+	br, self := b.lookup(h.Log), b.r.self.Load().cert
+	if br == nil || br.Head.IsZero() || br.Certificate.Device != self.Device || br.Certificate.Author == self.Author ||
+		b.aside(h.Log) != nil {
+		return false, nil
+	}
+	if h.Verify(br.Certificate.Author) != nil {
+		return false, nil // a lie
+	}
+	switch Relate(h, nil, &br.Head, br.headStarts()) {
+	case Forked:
+		// Copies within one start are told apart by content alone: what others
+		// hold could not be known from what was written here.
+		parted = h.StartsHash != br.Head.StartsHash
+	case Unrelated: // it has many starts that are not known here
+		if parted = h.Counter <= br.Head.Counter; parted {
+			break
+		}
+		hash := h.Hash()
+		err := b.tx.Items(tableForks, slices.Concat(h.Log[:], hash[:]), func(_, _ []byte) error {
+			parted = true
+			return nil
+		})
+		if err != nil {
+			return false, b.abort(err)
+		}
+	}
+	if !parted {
+		return false, nil
+	}
+	b.r.cfg.Logger.Warn("others hold another continuation of a former log: what only this device has will be published again",
+		"log", h.Log.Short(), "held", br.Head.Counter, "other", h.Counter)
+	err = b.setAside(aside{
+		log: h.Log, slot: br.Slot, state: asideKept, next: 1, receipted: br.Receipted, at: b.r.cfg.Now().UnixMilli(), head: br.Head, other: *h,
+	})
+	if err != nil {
+		return false, err
+	}
+	next := *br
+	next.aside = true
+	next.Head, next.Target, next.targets, next.Trouble = Head{}, Head{}, nil, ""
+	next.Receipted, next.Receipt = 0, identity.Hash{}
+	if !br.Target.IsZero() {
+		if err := b.tx.SetTargetRows(br.Slot, nil); err != nil {
+			return false, b.abort(err)
+		}
+	}
+	if err := b.setBranch(next); err != nil {
+		return false, err
+	}
+	return true, b.forget(map[identity.Hash]bool{br.Receipt: true})
+}
+
+// unindex hides the branch that was set aside from all that serves and accepts.
+// r.mu is held.
+func (r *Replica) unindex(br *branch) {
+	log := br.Log()
+	if r.logs[log] != br.Slot {
+		return
+	}
+	delete(r.logs, log)
+	r.order = nil
+	device := br.Certificate.Device.ID()
+	r.devices[device] = slices.DeleteFunc(r.devices[device], func(s Slot) bool { return s == br.Slot })
+}
+
+// Aside is a log of a former incarnation of this device that others have
+// continued in another way, because the device was copied, or restored from a
+// backup. What only this device has of it is published again.
+type Aside struct {
+	Log       identity.LogID
+	Lane      identity.Lane
+	Published uint64 // records, so far
+	// Left is how many counters may hold records that only this device has.
+	Left  uint64
+	Ended int64 // when that was over, milliseconds since 1970; 0: not yet
+}
+
+// Asides returns the logs that were set aside, sorted by log.
+func (r *Replica) Asides() []Aside {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	list := make([]Aside, 0, len(r.asides))
+	for _, log := range slices.SortedFunc(maps.Keys(r.asides), func(a, b identity.LogID) int { return bytes.Compare(a[:], b[:]) }) {
+		a := r.asides[log]
+		one := Aside{Log: log, Published: a.published, Left: a.left()}
+		if a.state == asideOver {
+			one.Ended = max(1, a.at)
+		}
+		if br := r.branches[a.slot]; br != nil {
+			one.Lane = br.Lane
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+// left is how many counters may hold what is nowhere else.
+func (a *aside) left() uint64 {
+	from := a.next
+	switch a.state {
+	case asideKept:
+		from = max(from, a.receipted+1)
+	case asidePublishing:
+	default:
+		return 0
+	}
+	return a.head.Counter + 1 - min(from, a.head.Counter+1)
+}
