@@ -134,15 +134,16 @@ func (z *zone) revoke(r *roster.Roster, device identity.DeviceID) (*roster.Roste
 }
 
 // renew begins a new incarnation of the coordinator's own if its store is
-// behind what others hold of the present one.
+// behind what others hold of the present one, and sets aside what it has written
+// meanwhile.
 func (z *zone) renew(ctx context.Context) error {
 	head := z.behind.Swap(nil)
 	if head == nil {
 		return nil
 	}
-	renewed, err := z.replica.Behind(ctx, head)
-	if renewed {
-		z.logger.Warn("the coordinator was restored from a backup: it begins a new incarnation")
+	changed, err := z.replica.Behind(ctx, head)
+	if changed {
+		z.logger.Warn("the coordinator was restored from a backup: it goes on in logs of a new incarnation")
 	}
 	return err
 }

@@ -65,8 +65,9 @@ type Config struct {
 	Alarm func(exchange.Alarm)
 	// Behind is told the head of a log of this device that a peer holds and the
 	// replica does not continue, or the zero Head if the peer is a copy of this
-	// device. See records.Replica.Behind. It may wait. Nil: nobody is told.
-	Behind func(context.Context, records.Head) error
+	// device, and says whether the session must begin anew for it. See
+	// records.Replica.Behind. It may wait. Nil: nobody is told.
+	Behind func(context.Context, records.Head) (changed bool, err error)
 
 	// Dial makes a connection; nil: [link.Dial].
 	Dial func(context.Context, link.DialConfig) (Conn, error)
@@ -140,7 +141,7 @@ func (cfg *Config) complete() error {
 		cfg.Alarm = func(exchange.Alarm) {}
 	}
 	if cfg.Behind == nil {
-		cfg.Behind = func(context.Context, records.Head) error { return nil }
+		cfg.Behind = func(context.Context, records.Head) (bool, error) { return false, nil }
 	}
 	if cfg.HasUplink == nil {
 		cfg.HasUplink = func(identity.DeviceID) bool { return false }

@@ -119,15 +119,15 @@ func (n *Node) receipted() bool {
 }
 
 // heed deals with the alarms of a session, those that it raised at its very end
-// included. If this device begins a new incarnation for them, the session ends,
-// because it belongs to the former one.
+// included. If this device begins a new incarnation for them, or sets a log aside,
+// the session ends: it speaks for what was before.
 func (n *Node) heed(ctx context.Context, l *peerLink, log *slog.Logger, alarms <-chan exchange.Alarm) {
 	for a := range alarms {
 		if n.alarms.first(a) {
 			log.Warn("alarm", "kind", a.Kind, "log", a.Log.Short(), "error", a.Err)
 			n.cfg.Alarm(a)
 		}
-		if a.Kind != exchange.AlarmBehind && a.Kind != exchange.AlarmCopy {
+		if a.Kind != exchange.AlarmCopy && a.Head == nil {
 			continue
 		}
 		var head records.Head
@@ -138,9 +138,9 @@ func (n *Node) heed(ctx context.Context, l *peerLink, log *slog.Logger, alarms <
 		if a.Kind == exchange.AlarmCopy && l.session.Report().Certificate.Author != before.Author {
 			continue // the copies tell their logs apart already
 		}
-		if err := n.cfg.Behind(ctx, head); err != nil {
+		if changed, err := n.cfg.Behind(ctx, head); err != nil {
 			log.Error("cannot continue as a new incarnation; restart the device if this goes on", "error", err)
-		} else if n.cfg.Replica.Certificate() != before {
+		} else if changed {
 			l.stop(&exchange.EndError{Code: wire.CodeReplaced, Words: "continues as a new incarnation"})
 		}
 	}

@@ -299,7 +299,10 @@ func TestBehind(t *testing.T) {
 		cfg := z.config(1)
 		var told []records.Head
 		var alarms []exchange.Alarm
-		cfg.Behind = func(_ context.Context, h records.Head) error { told = append(told, h); return errors.New("not now") }
+		cfg.Behind = func(_ context.Context, h records.Head) (bool, error) {
+			told = append(told, h)
+			return false, errors.New("not now")
+		}
 		cfg.Alarm = func(a exchange.Alarm) { alarms = append(alarms, a) }
 		stop := z.run(z.node(cfg))
 		time.Sleep(9 * time.Minute)
@@ -321,12 +324,12 @@ func TestNewIncarnation(t *testing.T) {
 		z.setAnswer(z.serve(c))
 		cfg := z.config(1)
 		next := authorKey(t, 9)
-		cfg.Behind = func(context.Context, records.Head) error {
+		cfg.Behind = func(context.Context, records.Head) (bool, error) {
 			s := z.all[1]
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.cert = issue(z, 1, next, 2)
-			return nil
+			return true, nil
 		}
 		stop := z.run(z.node(cfg))
 		time.Sleep(5 * time.Second)

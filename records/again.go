@@ -73,19 +73,21 @@ func (r *Replica) goOnPublishing(ctx context.Context) {
 }
 
 func (r *Replica) publishAgain(ctx context.Context) error {
-	known := map[identity.LogID]map[Origin]bool{}
+	var known map[Origin]bool
+	var of *aside // for which they were read
 	for {
 		a := r.asideDue()
 		if a == nil {
 			return nil
 		}
-		if known[a.log] == nil && a.state < asideRemoving {
-			var err error
-			if known[a.log], err = r.origins(ctx, a); err != nil {
-				return fmt.Errorf("publish records of %s again: %w", a.log.Short(), err)
-			}
+		var err error
+		if a.state < asideRemoving && (of == nil || of.log != a.log || of.state != a.state) {
+			known, err = r.origins(ctx, a)
+			of = a
 		}
-		err := r.doBulk(ctx, func(b *batch) error { return b.goOn(a.log, known[a.log]) })
+		if err == nil {
+			err = r.doBulk(ctx, func(b *batch) error { return b.goOn(a.log, a.state, known) })
+		}
 		if err != nil {
 			return fmt.Errorf("publish records of %s again: %w", a.log.Short(), err)
 		}
@@ -93,15 +95,15 @@ func (r *Replica) publishAgain(ctx context.Context) error {
 }
 
 // asideDue returns a log that was set aside and of which something can be done.
-func (r *Replica) asideDue() *aside {
+func (r *Replica) asideDue() (due *aside) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for log, a := range r.asides {
-		if a.due(r.branches[r.logs[log]], r.cfg.Now()) {
-			return a
+		if (due == nil || a.slot < due.slot) && a.due(r.branches[r.logs[log]], r.cfg.Now()) {
+			due = a // one after the other
 		}
 	}
-	return nil
+	return due
 }
 
 // origins returns what this device's other logs have published again: a restored
@@ -111,7 +113,7 @@ func (r *Replica) origins(ctx context.Context, a *aside) (map[Origin]bool, error
 	err := r.store.View(ctx, func(tx Tx) error {
 		var slots []Slot
 		err := tx.Branches(func(br Branch) error {
-			if br.Certificate.Device == r.cfg.Identity.Public() && br.Log() != a.log {
+			if br.Certificate.Device == r.cfg.Identity.Public() && br.Lane == a.lane && br.Log() != a.log {
 				slots = append(slots, br.Slot)
 			}
 			return nil
@@ -121,7 +123,7 @@ func (r *Replica) origins(ctx context.Context, a *aside) (map[Origin]bool, error
 				break
 			}
 			err = tx.Entries(slot, 0, ^uint64(0), func(e Entry) error {
-				if len(e.Envelope) > 1 && e.Envelope[1]&flagOrigin == 0 {
+				if e.Envelope[1]&flagOrigin == 0 {
 					return nil
 				}
 				env, err := DecodeEnvelope(e.Envelope)
@@ -136,10 +138,11 @@ func (r *Replica) origins(ctx context.Context, a *aside) (map[Origin]bool, error
 	return known, err
 }
 
-// goOn does some of what is to be done about a log that was set aside.
-func (b *batch) goOn(log identity.LogID, known map[Origin]bool) error {
+// goOn does some of what is to be done about a log that was set aside, and is in
+// that state still.
+func (b *batch) goOn(log identity.LogID, state asideState, known map[Origin]bool) error {
 	a, br := b.aside(log), b.lookup(log)
-	if a == nil || !a.due(br, b.r.cfg.Now()) {
+	if a.state != state || !a.due(br, b.r.cfg.Now()) {
 		return nil
 	}
 	next := *a

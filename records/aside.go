@@ -42,6 +42,7 @@ const (
 type aside struct {
 	log       identity.LogID
 	slot      Slot
+	lane      identity.Lane
 	state     asideState
 	next      uint64 // the least counter that was not dealt with in this state
 	published uint64 // records, so far
@@ -53,7 +54,7 @@ type aside struct {
 
 const (
 	tableAside = "aside" // log (32): see aside.encode
-	asideFixed = 1 + 4 + 4*8 + 2
+	asideFixed = 1 + 4 + 1 + 4*8 + 2
 
 	// asidePatience is how long others may take to give what they hold of the log.
 	// Perhaps it never comes, so then all that the coordinator is not known to have
@@ -66,6 +67,7 @@ func (a *aside) encode() []byte {
 	b := make([]byte, 0, asideFixed+2*MaxHeadBytes)
 	b = append(b, byte(a.state))
 	b = binary.BigEndian.AppendUint32(b, uint32(a.slot))
+	b = append(b, byte(a.lane))
 	for _, n := range []uint64{a.next, a.published, a.receipted, uint64(a.at)} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
@@ -79,10 +81,10 @@ func decodeAside(b []byte) (*aside, error) {
 	}
 	a := &aside{
 		state: asideState(b[0]), slot: Slot(binary.BigEndian.Uint32(b[1:])),
-		next: binary.BigEndian.Uint64(b[5:]), published: binary.BigEndian.Uint64(b[13:]),
-		receipted: binary.BigEndian.Uint64(b[21:]), at: int64(binary.BigEndian.Uint64(b[29:])),
+		lane: identity.Lane(b[5]), next: binary.BigEndian.Uint64(b[6:]), published: binary.BigEndian.Uint64(b[14:]),
+		receipted: binary.BigEndian.Uint64(b[22:]), at: int64(binary.BigEndian.Uint64(b[30:])),
 	}
-	n := int(binary.BigEndian.Uint16(b[37:]))
+	n := int(binary.BigEndian.Uint16(b[38:]))
 	b = b[asideFixed:]
 	if a.state < asideKept || a.state > asideOver || len(b) < n {
 		return nil, fmt.Errorf("note about a log that was set aside: %w", ErrDamaged)
@@ -173,15 +175,12 @@ func (b *batch) part(h *Head) (parted bool, err error) {
 	if h.Verify(br.Certificate.Author) != nil {
 		return false, nil // a lie
 	}
-	switch Relate(h, nil, &br.Head, br.headStarts()) {
+	switch br.relation(h) {
 	case Forked:
 		// Copies within one start are told apart by content alone: what others
 		// hold could not be known from what was written here.
 		parted = h.StartsHash != br.Head.StartsHash
-	case Unrelated: // it has many starts that are not known here
-		if parted = h.Counter <= br.Head.Counter; parted {
-			break
-		}
+	case Unrelated: // unless all of its starts were seen, and it was refused then
 		hash := h.Hash()
 		err := b.tx.Items(tableForks, slices.Concat(h.Log[:], hash[:]), func(_, _ []byte) error {
 			parted = true
@@ -197,7 +196,7 @@ func (b *batch) part(h *Head) (parted bool, err error) {
 	b.r.cfg.Logger.Warn("others hold another continuation of a former log: what only this device has will be published again",
 		"log", h.Log.Short(), "held", br.Head.Counter, "other", h.Counter)
 	err = b.setAside(aside{
-		log: h.Log, slot: br.Slot, state: asideKept, next: 1, receipted: br.Receipted, at: b.r.cfg.Now().UnixMilli(), head: br.Head, other: *h,
+		log: h.Log, slot: br.Slot, lane: br.Lane, state: asideKept, next: 1, receipted: br.Receipted, at: b.r.cfg.Now().UnixMilli(), head: br.Head, other: *h,
 	})
 	if err != nil {
 		return false, err
@@ -249,12 +248,9 @@ func (r *Replica) Asides() []Aside {
 	list := make([]Aside, 0, len(r.asides))
 	for _, log := range slices.SortedFunc(maps.Keys(r.asides), func(a, b identity.LogID) int { return bytes.Compare(a[:], b[:]) }) {
 		a := r.asides[log]
-		one := Aside{Log: log, Published: a.published, Left: a.left()}
+		one := Aside{Log: log, Published: a.published, Left: a.left(), Lane: a.lane}
 		if a.state == asideOver {
 			one.Ended = max(1, a.at)
-		}
-		if br := r.branches[a.slot]; br != nil {
-			one.Lane = br.Lane
 		}
 		list = append(list, one)
 	}

@@ -72,6 +72,30 @@ func (r *Replica) Head(ref BranchRef) (Head, bool) {
 	return Head{}, false
 }
 
+// Relation says how a head stands to the one that is held of its log, by all the
+// starts that are known here. [Unrelated] is a head with many starts that are not:
+// it is later, or of another continuation. Where nothing is held, all heads
+// continue that.
+func (r *Replica) Relation(h *Head) Relation {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	br := r.held(BranchRef{Log: h.Log})
+	if br == nil || br.Head.IsZero() {
+		return Continues
+	}
+	return br.relation(h)
+}
+
+// relation is how h stands to the promoted head. What has more starts, but is not
+// later, does not continue that, whichever they are.
+func (br *branch) relation(h *Head) Relation {
+	rel := Relate(h, nil, &br.Head, br.headStarts())
+	if rel == Unrelated && h.Counter <= br.Head.Counter {
+		return Forked
+	}
+	return rel
+}
+
 // AuthorOf returns the certificate under which a log is held, and whether
 // anything of it is.
 func (r *Replica) AuthorOf(log identity.LogID) (identity.Certificate, bool) {

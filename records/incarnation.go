@@ -86,13 +86,8 @@ func (r *Replica) Behind(ctx context.Context, h *Head) (changed bool, err error)
 			if err := h.Verify(self.Author); err != nil {
 				return err
 			}
-			var held Head
-			var starts StartList
-			if br := b.lookup(h.Log); br != nil {
-				held, starts = br.Head, br.headStarts()
-			}
-			if !held.IsZero() {
-				if rel := Relate(h, nil, &held, starts); rel == Same || rel == Behind {
+			if br := b.lookup(h.Log); br != nil && !br.Head.IsZero() {
+				if rel := br.relation(h); rel == Same || rel == Behind {
 					return nil
 				}
 			}

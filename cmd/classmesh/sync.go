@@ -42,10 +42,7 @@ func (d *device) meshConfig() mesh.Config {
 		Replica: d.replica, Identity: d.key,
 		Uplink:   mesh.Uplink{Addresses: d.settings.Addresses, Coordinator: identity.DevicePublic(d.settings.Coordinator), Proxy: http.ProxyFromEnvironment},
 		Software: software(), Random: d.random, Logger: d.logger(), Dial: d.dial,
-		Behind: func(ctx context.Context, h records.Head) error {
-			_, err := d.replica.Behind(ctx, &h)
-			return err
-		},
+		Behind: func(ctx context.Context, h records.Head) (bool, error) { return d.replica.Behind(ctx, &h) },
 	}
 }
 

@@ -214,7 +214,7 @@ func (m *Machine) storedDifference(b *branch, a *wire.Account, err error) {
 		m.report.Mismatches++
 		b.list = true
 	default:
-		m.failed(b, err)
+		m.failed(b, err, &a.Head)
 	}
 	m.rest(b)
 }
@@ -228,13 +228,17 @@ func (m *Machine) retry(b *branch) {
 }
 
 // failed deals with the outcomes of storing that have little to do with what
-// was stored.
-func (m *Machine) failed(b *branch, err error) {
+// was stored. It was of that head, if head is not nil.
+func (m *Machine) failed(b *branch, err error, head *records.Head) {
 	switch judgeError(err) {
 	case forked:
 		b.blocked = true
 		m.report.LogsRefused++
-		m.raise(Alarm{Kind: AlarmForked, Log: b.ref.Log, Err: err})
+		alarm := Alarm{Kind: AlarmForked, Log: b.ref.Log, Err: err}
+		if head != nil && m.formerLog(head.Log) {
+			alarm.Head = head
+		}
+		m.raise(alarm)
 	case unadmitted:
 		b.blocked = true
 		m.report.LogsRefused++

@@ -140,26 +140,35 @@ func (m *Machine) enter() {
 // lookForCopies learns from the peer's Hello whether this store is a copy or
 // an old backup.
 func (m *Machine) lookForCopies() {
-	if m.hello.Certificate.Device == m.self.Device {
+	if m.copied() {
 		m.raise(Alarm{Kind: AlarmCopy})
 	}
 	for i := range m.hello.Held {
 		h := &m.hello.Held[i].Head
-		if !m.ownLog(h.Log) || h.Verify(m.self.Author) != nil {
-			continue // a former incarnation, whose tail is fetched as any log, or a lie
-		}
-		mine, ok := m.cfg.Local.Head(records.BranchRef{Log: h.Log, Start: h.Start()})
-		if ok {
-			// By counters alone a store that was restored and has written more
-			// since would look as if it were ahead.
-			switch rel := records.Relate(h, nil, &mine, nil); {
-			case rel == records.Same, rel == records.Behind,
-				rel == records.Unrelated && h.Counter <= mine.Counter: // many starts ago
-				continue
+		// By counters alone a store that was restored and has written more since
+		// would look as if it were ahead.
+		rel := m.cfg.Local.Relation(h)
+		switch {
+		case m.ownLog(h.Log):
+			if h.Verify(m.self.Author) != nil || rel == records.Same || rel == records.Behind {
+				continue // a lie, or nothing new
 			}
+		case rel != records.Forked || !m.formerLog(h.Log):
+			continue // the tail of a former incarnation is fetched as any log
 		}
 		m.raise(Alarm{Kind: AlarmBehind, Log: h.Log, Head: h})
 	}
+}
+
+// copied reports whether the peer is a copy of this device.
+func (m *Machine) copied() bool { return m.hello.Certificate.Device == m.self.Device }
+
+// formerLog reports whether a log is of a former incarnation of this device, and
+// the peer somebody else. Copies do not give way to each other: each would set
+// aside what it has, and none would be left to give the other the log.
+func (m *Machine) formerLog(log identity.LogID) bool {
+	cert, ok := m.cfg.Local.AuthorOf(log)
+	return ok && cert.Device == m.self.Device && cert.Author != m.self.Author && !m.copied()
 }
 
 func (m *Machine) ownLog(log identity.LogID) bool {

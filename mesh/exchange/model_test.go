@@ -208,6 +208,14 @@ func (m *replica) Frontier(ref records.BranchRef) (uint64, int) {
 	return 0, 0
 }
 
+func (m *replica) Relation(h *records.Head) records.Relation {
+	l := m.logs[h.Log]
+	if l == nil || l.head.IsZero() {
+		return records.Continues
+	}
+	return records.Relate(h, nil, &l.head, l.starts)
+}
+
 func (m *replica) Head(ref records.BranchRef) (records.Head, bool) {
 	if l := m.logs[ref.Log]; l != nil && !l.head.IsZero() {
 		return l.head, true

@@ -27,6 +27,9 @@ type Local interface {
 	Frontier(records.BranchRef) (counter uint64, starts int)
 	// Head is the promoted head of a branch.
 	Head(records.BranchRef) (records.Head, bool)
+	// Relation says how a head stands to the promoted head of its log, by all the
+	// starts that the replica knows.
+	Relation(*records.Head) records.Relation
 	// AuthorOf is the certificate under which a log of the replica is held.
 	AuthorOf(identity.LogID) (identity.Certificate, bool)
 	// HeadsOf is the best heads held of all logs of a device.

@@ -75,8 +75,9 @@ const (
 	// of the two is a copy.
 	AlarmCopy AlarmKind = 1 + iota
 	// AlarmBehind: the peer holds a head of this incarnation's own log that
-	// this replica does not continue: the store is a copy or an old backup.
-	// The head's signature was verified.
+	// this replica does not continue, or another continuation of a log of a
+	// former one: the store is a copy or an old backup. The signature of the
+	// first kind was verified.
 	AlarmBehind
 	// AlarmForked: the peer holds a log in another continuation.
 	AlarmForked
@@ -114,6 +115,6 @@ func (k AlarmKind) String() string {
 type Alarm struct {
 	Kind AlarmKind
 	Log  identity.LogID // AlarmForked
-	Head *records.Head  // AlarmBehind
+	Head *records.Head  // AlarmBehind; AlarmForked, of a former log of this device
 	Err  error          // AlarmForked, AlarmRoster, AlarmFull, AlarmKey
 }

@@ -39,6 +39,10 @@ func (l locked) Roster() *roster.Roster { return under(l, l.replica.Roster) }
 func (l locked) RosterBytes() []byte    { return under(l, l.replica.RosterBytes) }
 func (l locked) State() *records.State  { return under(l, l.replica.State) }
 
+func (l locked) Relation(h *records.Head) records.Relation {
+	return under(l, func() records.Relation { return l.replica.Relation(h) })
+}
+
 func (l locked) Frontier(r records.BranchRef) (uint64, int) {
 	return under2(l, func() (uint64, int) { return l.replica.Frontier(r) })
 }

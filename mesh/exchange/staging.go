@@ -127,7 +127,7 @@ func (m *Machine) storedList(b *branch, l *pendingList, done Done) {
 		m.rest(b)
 		return
 	default:
-		m.failed(b, done.Err)
+		m.failed(b, done.Err, &a.Head)
 		m.rest(b)
 		return
 	}
@@ -276,7 +276,7 @@ func (m *Machine) storedSegment(b *branch, need records.Need, err error) {
 		m.retry(b)
 	default:
 		s.stale = true
-		m.failed(b, err)
+		m.failed(b, err, nil)
 	}
 }
 
@@ -307,7 +307,7 @@ func (m *Machine) promote(b *branch) {
 			b.list, s.stale = true, true
 			m.retry(b)
 		default:
-			m.failed(b, done.Err)
+			m.failed(b, done.Err, nil)
 			m.rest(b)
 		}
 	}})
