@@ -71,7 +71,7 @@ func (c *Coordinator) openZone(ctx context.Context, e *entry) (_ *zone, err erro
 	if z.replica, err = records.Open(ctx, c.replicaConfig(z.store)); err != nil {
 		return nil, fmt.Errorf("open zone %v: %w", e.id, err)
 	}
-	if err := z.settle(ctx); err != nil {
+	if err := errors.Join(z.replica.PublishAgain(ctx), z.settle(ctx)); err != nil {
 		return nil, fmt.Errorf("open zone %v: %w", e.id, err)
 	}
 	if err := z.findUnreceipted(ctx); err != nil {

@@ -362,6 +362,13 @@ func TestTeacherAddsAndChanges(t *testing.T) {
 	b.json("GET", "/api/v1/class", nil, 401)
 }
 
+// again is how things stand when something was published again.
+func again(n uint64, going bool) web.Sync {
+	s := web.Sync{State: web.StateConnected}
+	s.Again.Records, s.Again.Going = n, going
+	return s
+}
+
 func TestStatus(t *testing.T) {
 	d := newDevice(t)
 	b := d.signedIn("teacher")
@@ -380,6 +387,8 @@ func TestStatus(t *testing.T) {
 		{web.Sync{State: web.StateRefused, NotYetSafe: 3, Reason: "gone", Words: "revoked: ask the administrator"}, "refused", []string{"does not accept this device", "revoked: ask the administrator"}},
 		{web.Sync{State: web.StateRefused, NotYetSafe: 3, Reason: "unknown device", Words: "unused"}, "refused", []string{"The centre does not know this device. Ask an administrator"}},
 		{web.Sync{State: web.StateNone, NotYetSafe: 3}, "alone", []string{"on this device only"}},
+		{again(1, false), "safe", []string{"1 record that only it had was sent to the others again"}},
+		{again(1, true), "safe", []string{"is being sent to the others again"}},
 	} {
 		// The trouble of others is shown, and does not change what is safe here.
 		c.sync.Logs = append(c.sync.Logs, web.SyncLog{Counter: 9, Receipt: 4, Trouble: "copied"}, web.SyncLog{Device: d.replica.Device(), Counter: 1, Receipt: 1})

@@ -34,6 +34,13 @@ type Sync struct {
 	// has given no receipt yet, whoever wrote them.
 	NotYetSafe uint64
 
+	// Again is what only this device had, because it was copied or restored from
+	// a backup, and has published again.
+	Again struct {
+		Records uint64
+		Going   bool // there is more
+	}
+
 	Logs  []SyncLog
 	Peers []SyncPeer
 }

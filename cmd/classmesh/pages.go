@@ -40,7 +40,11 @@ func (d *device) pageSync() web.Sync {
 	if len(d.settings.Addresses) == 0 {
 		s.State = web.StateNone
 	}
+	s.Again.Records, s.Again.Going = d.again()
 	for _, l := range d.replica.Logs() {
+		if l.Aside { // it is another half of a log that is listed as well
+			l.Counter, l.Receipted = l.Unsafe(), 0
+		}
 		s.Logs = append(s.Logs, web.SyncLog{Log: l.Log, Device: l.Device, Lane: l.Lane, Counter: l.Counter, Receipt: min(l.Counter, l.Receipted), Trouble: l.Trouble})
 		s.NotYetSafe += l.Unsafe()
 	}

@@ -29,8 +29,32 @@ type statusReport struct {
 	Logs        []logReport  `json:"logs"`
 	Peers       []peerReport `json:"peers"`
 	Uplink      uplinkReport `json:"uplink"`
+	// Again is there if this device was copied or restored from a backup.
+	Again *againReport `json:"published_again,omitempty"`
 	// LAN is how it stands on its network, while it serves.
 	LAN *lanReport `json:"lan,omitempty"`
+}
+
+// againReport is what only this device had, because it was copied or restored from
+// a backup, and has published again.
+type againReport struct {
+	Records uint64 `json:"records"`
+	Going   bool   `json:"going"` // there is more
+}
+
+// againFor is how long people are told of it afterwards.
+const againFor = 30 * 24 * time.Hour
+
+// again says how many records were published again lately, and whether there are
+// more.
+func (d *device) again() (records uint64, going bool) {
+	for _, a := range d.replica.Asides() {
+		if a.Ended == 0 || d.now().Sub(time.UnixMilli(a.Ended)) < againFor {
+			records += a.Published
+			going = going || a.Ended == 0
+		}
+	}
+	return records, going
 }
 
 // lanReport is how a device stands on its network.
@@ -135,6 +159,9 @@ func (d *device) status(context.Context) (statusReport, error) {
 	if known, ok := d.replica.Roster().Device(s.Device); ok {
 		s.Name = known.Name
 	}
+	if n, going := d.again(); n > 0 || going {
+		s.Again = &againReport{n, going}
+	}
 	for _, l := range d.replica.Logs() {
 		if l.Counter == 0 {
 			continue // nothing of it is complete
@@ -228,6 +255,12 @@ func (s *statusReport) print(w io.Writer) error {
 		fmt.Fprintln(w, "safe         everything here is safe with the coordinator")
 	} else {
 		fmt.Fprintf(w, "safe         %d changes are not yet with the coordinator\n", s.Uplink.NotYetSafe)
+	}
+	if a := s.Again; a != nil {
+		fmt.Fprintf(w, "restored     from a backup, or copied: %d records that only this device had were published again\n", a.Records)
+		if a.Going {
+			fmt.Fprintln(w, "             and there may be more: let it meet the coordinator")
+		}
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\nlog\tdevice\tlane\tcounter\treceipt")

@@ -54,6 +54,7 @@ func (d *device) sync(ctx context.Context) (syncReport, error) {
 	if d.node != nil {
 		return d.syncRunning(ctx, stallPatience)
 	}
+	d.publishAgain(ctx)
 	r, err := mesh.Sync(ctx, d.meshConfig())
 	if errors.Is(err, mesh.ErrIncomplete) && ctx.Err() == nil {
 		// A new incarnation began, or somebody wrote meanwhile.
@@ -64,6 +65,13 @@ func (d *device) sync(ctx context.Context) (syncReport, error) {
 	}
 	d.setLastOK(d.now())
 	return d.syncReport(r), nil
+}
+
+// publishAgain goes on with what a crash has cut off.
+func (d *device) publishAgain(ctx context.Context) {
+	if err := d.replica.PublishAgain(ctx); err != nil && ctx.Err() == nil {
+		d.logger().Error("what only this device has cannot be published now; it is tried again", "error", err)
+	}
 }
 
 func (d *device) syncReport(r exchange.Report) syncReport {
