@@ -20,11 +20,15 @@ import (
 // them in a stub.
 var answers = records.NewKind(identity.LaneDetail, roster.ClassAny, 2)
 
+func (w *world) realConfig(n int, store records.Store) records.Config {
+	return records.Config{
+		Store: store, Identity: w.keys[n], Now: time.Now, Random: rand.Reader, Logger: slog.New(slog.DiscardHandler),
+	}
+}
+
 // realReplica is the replica of a device of the world that programs use.
 func (w *world) realReplica(t *testing.T, n int, store records.Store) *records.Replica {
-	r, err := records.Found(t.Context(), records.Config{
-		Store: store, Identity: w.keys[n], Now: time.Now, Random: rand.Reader, Logger: slog.New(slog.DiscardHandler),
-	}, records.Founding{Zone: w.zone, Coordinator: w.coordinator.Public(), Roster: w.rosters[0].Encode()})
+	r, err := records.Found(t.Context(), w.realConfig(n, store), records.Founding{Zone: w.zone, Coordinator: w.coordinator.Public(), Roster: w.rosters[0].Encode()})
 	if err != nil {
 		t.Fatal(err)
 	}

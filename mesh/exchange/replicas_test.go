@@ -30,6 +30,8 @@ type realWorld struct {
 	*world
 	reps   []*records.Replica
 	stores []*storetest.Memory
+	// alarm, if set, is told what the session of a device raises.
+	alarm func(n int, a exchange.Alarm)
 }
 
 func newReal(t *testing.T, n int) *realWorld {
@@ -133,6 +135,11 @@ func (w *realWorld) session(t *testing.T, n, peer int, stream net.Conn, oneShot 
 			Admission: func(p identity.DevicePublic) exchange.Standing { return exchange.Judge(r.Roster(), p, 1) },
 		},
 		Replica: r, Stream: stream, Limits: exchange.NewLimits(0),
+		Alarm: func(a exchange.Alarm) {
+			if w.alarm != nil {
+				w.alarm(n, a)
+			}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
