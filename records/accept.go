@@ -368,5 +368,8 @@ func (b *batch) acceptDifference(d *Difference, puts []Put, sets []*set) error {
 		return err
 	}
 	b.announce(&br, &previous, &Difference{Base: frontier, Firsts: l.firstsBetween(frontier, d.Head.Counter), Entries: entries})
-	return b.setBranch(br)
+	if err := b.setBranch(br); err != nil {
+		return err
+	}
+	return b.reconcile(&br.Certificate, l.puts)
 }

@@ -261,7 +261,7 @@ func (w *copies) converge() {
 // counts are those of the log where they were counted, not more.
 func TestCopiesLoseNothing(t *testing.T) {
 	first, published := firstHistory(), uint64(0)
-	for seed := first; seed < first+histories(150); seed++ {
+	for seed := first; seed < first+histories(60); seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := &copies{
 				t: t, z: newZone(t, 3), random: rand.New(rand.NewPCG(seed, 1)), now: time.UnixMilli(1000), ever: map[firstPlace]int{},

@@ -115,6 +115,46 @@ func (b *batch) forked(br *branch, other *Head) error {
 	return ErrForked
 }
 
+// reconcile ends the trouble about a log with two continuations when the device
+// that wrote it has published again what the other one holds. Where that other
+// one is held, the trouble remains: what this one lacks cannot come.
+func (b *batch) reconcile(author *identity.Certificate, puts []Put) error {
+	for i := range puts {
+		o := puts[i].Envelope.Origin
+		if o == nil {
+			continue
+		}
+		br := b.lookup(o.Log)
+		if br == nil || br.Trouble == "" || br.Certificate.Device != author.Device {
+			continue
+		}
+		e, err := b.tx.Entry(br.Slot, o.Counter)
+		if err != nil && !isNotFound(err) {
+			return b.abort(err)
+		}
+		if err == nil && e.Leaf(o.Log) == o.Leaf {
+			continue
+		}
+		var keys [][]byte
+		err = b.tx.Items(tableForks, o.Log[:], func(k, _ []byte) error {
+			keys = append(keys, slices.Clone(k))
+			return nil
+		})
+		for _, k := range keys {
+			err = errors.Join(err, b.tx.SetItem(tableForks, k, nil))
+		}
+		if err != nil {
+			return b.abort(err)
+		}
+		next := *br
+		next.Trouble = ""
+		if err := b.setBranch(next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // suspect takes an error of comparing a branch with a head: evidence of a fork
 // is kept, a fault of the store ends the batch.
 func (b *batch) suspect(br *branch, other *Head, err error) error {

@@ -281,7 +281,7 @@ func (b *batch) acceptSegment(s *SegmentData, t *target, all *set) error {
 		return b.abort(err)
 	}
 	b.raise(clock)
-	return nil
+	return b.reconcile(&br.Certificate, l.puts)
 }
 
 // differs is the error of the tail of a segment that does not verify, why, with

@@ -135,6 +135,13 @@ func TestReplicasRestored(t *testing.T) {
 					t.Errorf("%d events of %d", len(got), len(want))
 				}
 				published := uint64(0)
+				for n, r := range w.reps {
+					for _, l := range r.Logs() {
+						if l.Trouble != "" {
+							t.Errorf("device %d: %+v", n, l)
+						}
+					}
+				}
 				for _, a := range w.reps[0].Asides() {
 					published += a.Published
 					if a.Ended == 0 {

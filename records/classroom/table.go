@@ -66,7 +66,8 @@ func Attempts(v *records.View, learner identity.UserID, exercise string) ([]Atte
 	type place struct {
 		log     identity.LogID
 		counter uint64
-		body    string // tells branches of a fork apart
+		at      int64 // this and the body tell branches of a fork apart
+		body    string
 	}
 	type placedRow struct {
 		AttemptRow
@@ -78,7 +79,7 @@ func Attempts(v *records.View, learner identity.UserID, exercise string) ([]Atte
 		err := v.Events(id, KindAttempt.Lane(), func(row records.EventRow) error {
 			r := placedRow{
 				AttemptRow{Device: row.Device, Clock: row.Envelope.Clock, At: row.Envelope.Wall, Quality: row.Envelope.Quality},
-				place{row.Log, row.Counter, string(row.Body)},
+				place{row.Log, row.Counter, row.Envelope.Wall, string(row.Body)},
 			}
 			if row.Envelope.Kind != KindAttempt || !decodes(row.Body, &r.Attempt) || r.Exercise != exercise {
 				return nil
@@ -97,7 +98,7 @@ func Attempts(v *records.View, learner identity.UserID, exercise string) ([]Atte
 		}
 	}
 	slices.SortFunc(rows, func(a, b placedRow) int {
-		return cmp.Or(cmp.Compare(a.Clock, b.Clock), a.log.Compare(b.log), cmp.Compare(a.counter, b.counter), cmp.Compare(a.body, b.body))
+		return cmp.Or(cmp.Compare(a.Clock, b.Clock), a.log.Compare(b.log), cmp.Compare(a.counter, b.counter), cmp.Compare(a.at, b.at), cmp.Compare(a.body, b.body))
 	})
 	attempts := make([]AttemptRow, len(rows))
 	for i := range rows {

@@ -37,6 +37,7 @@ const created = 1_700_000_000_000
 type zone struct {
 	t       testing.TB
 	devices []*records.Replica
+	configs []records.Config // of the devices
 	gate    *classroom.Gate
 	clock   time.Time
 }
@@ -75,14 +76,15 @@ func newZoneIn(t testing.TB, newStore func() records.Store, roles ...roster.Role
 	}
 	signed := ros.Sign(coordinator, created).Encode()
 	for _, key := range keys {
-		r, err := records.Found(t.Context(), records.Config{
+		config := records.Config{
 			Store: newStore(), Identity: key, Random: random, Logger: slog.New(slog.DiscardHandler),
 			Now: func() time.Time { return z.clock },
-		}, records.Founding{Zone: zoneID, Coordinator: coordinator.Public(), Roster: signed})
+		}
+		r, err := records.Found(t.Context(), config, records.Founding{Zone: zoneID, Coordinator: coordinator.Public(), Roster: signed})
 		if err != nil {
 			t.Fatal(err)
 		}
-		z.devices = append(z.devices, r)
+		z.devices, z.configs = append(z.devices, r), append(z.configs, config)
 	}
 	return z
 }
