@@ -31,10 +31,10 @@
 //	sum    = LtHash16 over the leaves of live entries, segment by segment
 //	head   = author's signature over (log, counter, fingerprint of the sums)
 //
+// So one signature covers any number of entries; superseded versions leave
+// nothing behind; and two replicas with equal fingerprints hold the same.
+//
 // A device that was copied or restored goes on in a new incarnation
 // ([Replica.Behind]); what only it has in its former logs it sets aside and
 // publishes again ([Replica.Asides], [Replica.PublishAgain]).
-//
-// So one signature covers any number of entries; superseded versions leave
-// nothing behind; and two replicas with equal fingerprints hold the same.
 package records
