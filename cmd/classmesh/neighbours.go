@@ -21,7 +21,7 @@ const (
 	// somebody may be new. Among many it is tellShare for each other device,
 	// because all pass all of it on.
 	tellAgain = 40 * time.Second
-	tellShare = time.Second
+	tellShare = 4 * time.Second
 	// toldFor is how long what somebody has told counts; among many likewise.
 	toldFor   = 150 * time.Second
 	toldShare = 4 * tellShare
