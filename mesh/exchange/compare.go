@@ -38,6 +38,8 @@ type comparison struct {
 	of           *records.State   // what ours was said of
 	fresh        bool             // theirs was heard and not judged yet
 	answer       bool             // theirs asks for a reply
+	delaying     bool             // TimerAnswer is running
+	delayed      bool             // it has run out
 	asked        bool             // ours did, and there is none yet
 	round        uint32           // vectors exchanged
 	awaiting     bool             // a VectorReply is due, or if buckets is not 0 a Vector
@@ -116,7 +118,7 @@ func (m *Machine) hearCounters(msg *wire.Counters) {
 // what the peer announced.
 func (m *Machine) compareMore() {
 	c := &m.compare
-	if !m.idle() || c.awaiting || m.receiptsMoving() {
+	if !m.idle() && !m.mustAnswer() || c.awaiting || m.receiptsMoving() {
 		return
 	}
 	m.judgeSum()
@@ -129,6 +131,27 @@ func (m *Machine) compareMore() {
 	} else if c.lingered {
 		m.bye(wire.CodeDone, "the two sides did not come together")
 	}
+}
+
+// mustAnswer reports whether the peer is to be answered although something is left
+// to ask it for. As a rule it is answered when that is here. But if all of it waits
+// for other sessions, which may take their time over a log, the peer would hear
+// nothing and take this side for dead.
+func (m *Machine) mustAnswer() bool {
+	c := &m.compare
+	queued := 0
+	for lane := range m.fetch.queues {
+		queued += len(m.fetch.queues[lane])
+	}
+	if !c.answer || queued < m.fetch.active || !m.accept.idle() || m.rosters > 0 || m.key.storing {
+		c.delayed = false
+		return false
+	}
+	if !c.delaying && !c.delayed {
+		c.delaying = true
+		m.setTimer(TimerAnswer)
+	}
+	return c.delayed
 }
 
 func (m *Machine) mustAnnounce() bool {
@@ -212,7 +235,7 @@ func (m *Machine) announce() {
 	first := c.ours == nil || c.ours.Round != now.Round || c.ours.Epoch != now.Epoch
 	now.Reply = !first && !c.answer && (m.cfg.OneShot || m.leads() || c.differs)
 	must := first || c.answer || c.poke || c.differs
-	c.answer, c.poke, c.differs, m.tell.news = false, false, false, false
+	c.answer, c.delayed, c.poke, c.differs, m.tell.news = false, false, false, false, false
 	if !must && c.ours.Fingerprint == now.Fingerprint && c.ours.Staged == now.Staged && c.ours.Safe == now.Safe {
 		return
 	}

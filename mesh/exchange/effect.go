@@ -25,6 +25,7 @@ const (
 	TimerLateWord              // the same, to who has another source
 	TimerPull                  // what others were to push has not come
 	TimerLinks                 // links have settled
+	TimerAnswer                // the peer has waited long enough for an answer
 	TimerHeed                  // the peer may have a round begun out of turn again
 	timers
 )

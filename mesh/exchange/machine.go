@@ -292,6 +292,8 @@ func (m *Machine) fired(t Timer) {
 		m.tellWords(late)
 	case TimerPull:
 		m.pull()
+	case TimerAnswer:
+		m.compare.delaying, m.compare.delayed = false, true
 	case TimerHeed:
 		m.compare.heeded = false
 	case TimerLinks:
@@ -431,6 +433,8 @@ func (m *Machine) setTimer(t Timer) {
 		after = m.cfg.Timing.Linger
 	case TimerRetry:
 		after = m.cfg.Timing.Retry
+	case TimerAnswer:
+		after = m.cfg.Timing.Stall / 3
 	case TimerHeed:
 		after = heedAfter
 	case TimerWord, TimerLateWord, TimerPull, TimerLinks:
