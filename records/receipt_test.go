@@ -388,6 +388,7 @@ func TestConcurrentRenewal(t *testing.T) {
 			}
 		})
 		wg.Wait()
+		pull(t, back, peer) // what was written before it began is published again
 		third := z.found(t, 2, storetest.NewMemory())
 		pull(t, third, back)
 		for name, r := range map[string]*records.Replica{"the writer": back, "another": third} {
