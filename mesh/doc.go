@@ -38,7 +38,7 @@
 // Authors tell the heads of their logs by gossip. [Node.HearHead] takes them: if
 // what such a head covers does not come by itself within some seconds, the device
 // compares with its peers, and looks for others, long before that would be due. A
-// head that its author did not sign, or of a log that is not held, is dropped; and
+// head that its author did not sign, or whose author is not known, is dropped; and
 // what nobody can deliver is asked for less and less often.
 //
 // # Sharing the uplink

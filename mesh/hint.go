@@ -3,10 +3,12 @@ package mesh
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/roster"
 )
 
 // What an author has written comes by pushes. That it has, is also told by hints:
@@ -143,6 +145,20 @@ type hints struct {
 
 	mu       sync.Mutex
 	awaiting *awaiting
+
+	listed atomic.Pointer[listed] // by the roster that there was last; nil: none yet
+}
+
+// listed are the authors that a roster lists, by their logs.
+type listed struct {
+	roster  *roster.Roster
+	authors map[identity.LogID]author
+}
+
+// author is who may write a log.
+type author struct {
+	device identity.DeviceID
+	key    identity.AuthorPublic
 }
 
 func newHints(n *Node) *hints {
@@ -166,35 +182,63 @@ func (n *Node) HearHead(b []byte) {
 	if err != nil {
 		return
 	}
-	held, _ := n.cfg.Replica.Frontier(records.BranchRef{Log: h.Log, Start: h.Start()})
+	held, _ := n.cfg.Replica.Frontier(records.BranchRef{Log: h.Log})
 	if h.Counter <= held {
 		return // as nearly always
 	}
-	author, ok := n.cfg.Replica.AuthorOf(h.Log)
-	if !ok || author.Device.ID() == n.self() {
+	s, now := n.hints, n.cfg.Clock.Now()
+	a, _ := s.author(h.Log)
+	if _, more := s.held(h.Log); !more || a.device == n.self() {
 		return
 	}
-	s, now := n.hints, n.cfg.Clock.Now()
 	s.mu.Lock()
 	news := s.awaiting.news(now, h.Log, h.Counter, held)
 	s.mu.Unlock()
-	if !news || n.cfg.Replica.Roster().Admits(author) != nil || h.Verify(author.Author) != nil {
+	if !news || !s.admits(h.Log) || h.Verify(a.key) != nil {
 		return
 	}
 	s.mu.Lock()
-	s.awaiting.add(now, h.Log, author.Device.ID(), h.Counter)
+	s.awaiting.add(now, h.Log, a.device, h.Counter)
 	s.mu.Unlock()
 	s.look()
 }
 
+// author returns who writes a log of which something is held, or else one that the
+// roster lists. Of others the author is not known.
+func (s *hints) author(log identity.LogID) (author, bool) {
+	if c, ok := s.n.cfg.Replica.AuthorOf(log); ok {
+		return author{c.Device.ID(), c.Author}, true
+	}
+	now, known := s.n.cfg.Replica.Roster(), s.listed.Load()
+	if known == nil || known.roster != now {
+		known = &listed{now, map[identity.LogID]author{}}
+		for i := range now.Devices {
+			d := &now.Devices[i]
+			for _, in := range d.Incarnations {
+				for _, lane := range identity.Lanes {
+					known.authors[identity.NewLogID(now.Zone, in.Author, lane)] = author{d.ID(), in.Author}
+				}
+			}
+		}
+		s.listed.Store(known)
+	}
+	a, ok := known.authors[log]
+	return a, ok
+}
+
+// admits reports whether the roster admits the author of a log that has one. What
+// it lists it admits; another certificate may have to be verified.
+func (s *hints) admits(log identity.LogID) bool {
+	c, ok := s.n.cfg.Replica.AuthorOf(log)
+	return !ok || s.n.cfg.Replica.Roster().Admits(c) == nil
+}
+
 // held returns up to where a log is here, if more of it may come.
 func (s *hints) held(log identity.LogID) (uint64, bool) {
-	author, ok := s.n.cfg.Replica.AuthorOf(log)
 	roster := s.n.cfg.Replica.Roster()
-	for _, lane := range identity.Lanes {
-		if _, closed := roster.Closed(author, lane); !ok || closed && author.Log(lane) == log {
-			return 0, false
-		}
+	a, ok := s.author(log)
+	if _, closed := roster.Closure(log); !ok || closed || roster.MayConnect(a.device) != nil {
+		return 0, false
 	}
 	counter, _ := s.n.cfg.Replica.Frontier(records.BranchRef{Log: log})
 	return counter, true

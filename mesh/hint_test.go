@@ -212,6 +212,37 @@ func pairOnLAN(t *testing.T, seed uint64) *network {
 	return w
 }
 
+// The first work of an author gets lost. Its head is believed if the roster lists the
+// author; otherwise nobody knows whose log it is.
+func TestHintOfFirstWork(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newNetwork(t, 2, 65)
+			defer w.stopAll()
+			w.start(1, 2)
+			w.write(1, 1)
+			if known {
+				r, err := w.zone.roster.ListIncarnation(w.devices[2].replica.Certificate())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := w.devices[1].replica.AcceptRoster(t.Context(), r.Sign(w.zone.keys[0], 2).Encode()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.after(2 * time.Hour)
+			w.lose = func(c *memConn, typ wire.Type) bool {
+				return c.other() == 1 && (typ == wire.TypePush || typ == wire.TypeHave || typ == wire.TypeCountersSum)
+			}
+			w.write(2, 3)
+			w.tell(2, 1)
+			if w.after(10 * time.Second); w.equal(1, 2) != known {
+				t.Errorf("the author is known: %t, equal: %t", known, !known)
+			}
+		})
+	}
+}
+
 // Of a link nothing comes any more that its other side says by itself. What was
 // written there arrives seconds after a hint, and without one not for minutes.
 func TestHintOfLostPush(t *testing.T) {
