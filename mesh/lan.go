@@ -391,7 +391,8 @@ func (l *lan) dialAt(ctx context.Context, c *call, at []discovery.Address) (conn
 	}
 	conn, err := l.n.cfg.Dial(ctx, link.DialConfig{
 		Key: l.n.cfg.Identity, Addresses: texts, Protocol: link.ProtocolExchange, Timing: link.TimingLAN(),
-		Expect: func(p identity.DevicePublic) error { return l.expect(c, p) },
+		Expect:    func(p identity.DevicePublic) error { return l.expect(c, p) },
+		OneAnswer: len(at) == 1, // over both transports it is the same device
 	})
 	by := c.answeredBy()
 	switch {

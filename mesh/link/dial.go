@@ -34,6 +34,9 @@ type DialConfig struct {
 	// Expect returns an error for a peer that is not wanted, such as
 	// [ExpectDevice] does. It may be called several times at once.
 	Expect func(identity.DevicePublic) error
+	// OneAnswer says that who answers first is who is there: a peer that Expect
+	// refuses ends the Dial, and no other address or transport is tried after it.
+	OneAnswer bool
 	// Timing defaults to [TimingLAN].
 	Timing Timing
 	// Timeout bounds the whole of Dial; it defaults to 10 s.
@@ -81,7 +84,7 @@ func Dial(ctx context.Context, conf DialConfig) (*Conn, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c, err := race(limited, attempts)
+	c, err := race(limited, attempts, func(err error) bool { return conf.OneAnswer && errors.Is(err, ErrWrongPeer) })
 	switch {
 	case err == nil:
 		return c, nil
@@ -224,7 +227,7 @@ func resolveQUIC(ctx context.Context, hostPort string, d *dialler) (*Conn, error
 				run:   func(ctx context.Context) (*Conn, error) { return dialQUIC(ctx, to, d) },
 			})
 		}
-		return race(ctx, attempts)
+		return race(ctx, attempts, func(error) bool { return false })
 	}()
 	if err != nil {
 		return nil, fmt.Errorf("quic to %s: %w", hostPort, err)
@@ -248,8 +251,9 @@ type attempt struct {
 
 // race starts the attempts in order, each at its time, or as soon as all
 // before it have failed. The first to succeed wins; the others are given up,
-// and have ended when race returns.
-func race(ctx context.Context, attempts []attempt) (*Conn, error) {
+// and have ended when race returns. After a failure that is final no more are
+// started.
+func race(ctx context.Context, attempts []attempt, final func(error) bool) (*Conn, error) {
 	type outcome struct {
 		conn *Conn
 		err  error
@@ -292,6 +296,9 @@ func race(ctx context.Context, attempts []attempt) (*Conn, error) {
 			switch {
 			case o.err != nil:
 				failures = append(failures, o.err)
+				if final(o.err) {
+					attempts = nil
+				}
 			case winner == nil:
 				winner = o.conn
 				cancel()

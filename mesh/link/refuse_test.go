@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,25 @@ func TestWrongPeerIsRefused(t *testing.T) {
 		conf.Expect = func(identity.DevicePublic) error { return mine }
 		if _, err = link.Dial(within(t), conf); !errors.Is(err, mine) || !errors.Is(err, link.ErrWrongPeer) {
 			t.Errorf("%s: %v", scheme, err)
+		}
+	}
+	lives(t, s)
+}
+
+// TestOneAnswer: a peer that is not wanted is not asked again over the other
+// transport, if the first answer is to count.
+func TestOneAnswer(t *testing.T) {
+	s := listen(t, nil)
+	for one, want := range map[bool]int32{true: 1, false: 2} {
+		var asked atomic.Int32
+		conf := dialConf(t, s, "http")
+		conf.OneAnswer = one
+		conf.Expect = func(identity.DevicePublic) error { asked.Add(1); return errors.New("not wanted") }
+		if _, err := link.Dial(within(t), conf); !errors.Is(err, link.ErrWrongPeer) {
+			t.Error(err)
+		}
+		if got := asked.Load(); got != want {
+			t.Errorf("one answer %v: asked %d times", one, got)
 		}
 	}
 	lives(t, s)
