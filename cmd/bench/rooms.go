@@ -19,12 +19,12 @@ const (
 	// contactDevices are started at the same time, idleDevices left alone.
 	contactDevices = 8
 	idleDevices    = 30
-	// idleRuns is how often idle devices are measured: it takes a minute, and each
+	// idleRuns is how often idle devices are measured: it takes two minutes, and each
 	// of thirty is a measurement.
 	idleRuns = 1
-	// settleFor is how long devices are left alone before it counts, watchFor for
-	// how long it does.
-	settleFor = 15 * time.Second
+	// settleFor is how long devices are left alone before it counts: in the first
+	// minute they look for one another eagerly. watchFor is for how long it does.
+	settleFor = 75 * time.Second
 	watchFor  = 30 * time.Second
 	// askEvery is how often a device is asked how it stands.
 	askEvery = 10 * time.Millisecond

@@ -20,7 +20,10 @@
 // flood: all that comes in is bounded, and nothing follows from it but a dial.
 //
 // The library underneath reports each instance once and nothing when it goes,
-// and may end or stall when a socket fails. So each browse lasts a minute or
-// two and is begun anew, its channel is always read until it closes, and
-// announcements are renewed now and then.
+// and may end or stall when a socket fails. So each browse ends and another one is
+// begun, its channel is always read until it closes, and announcements are
+// renewed now and then. It also asks about once a minute, and eagerly in the
+// beginning, and all devices answer to all, over both families. So only the first
+// browse on an interface lasts less than a minute and asks over both; later ones
+// last up to eight minutes and take turns.
 package mdns

@@ -48,6 +48,7 @@ func (s *Service) serve(ctx context.Context, on discovery.Interface) {
 	}
 	defer goodbye()
 	told := ""
+	var looked rounds
 	for ctx.Err() == nil {
 		changed := s.keysChanged()
 		keys := newest(s.cfg.Keys())
@@ -68,7 +69,10 @@ func (s *Service) serve(ctx context.Context, on discovery.Interface) {
 				log.Warn("this device is not announced on the network", "error", err)
 			}
 		}
-		if !s.browse(ctx, on, keys, changed) {
+		over, lasts := looked.next(s.browseTime())
+		worked := s.browse(ctx, on, keys, changed, over, lasts)
+		looked.done(worked)
+		if len(worked) == 0 {
 			if told == "" {
 				told = "no browse"
 				log.Warn("devices cannot be looked for on the network: no multicast")
@@ -78,6 +82,7 @@ func (s *Service) serve(ctx context.Context, on discovery.Interface) {
 		select {
 		case <-changed:
 			goodbye()
+			looked = rounds{}
 		default:
 		}
 	}
@@ -152,9 +157,9 @@ func netInterface(i discovery.Interface) net.Interface {
 }
 
 // browse looks for others for a while, until the keys change, or until ctx
-// ends. It reports false if it could not.
-func (s *Service) browse(ctx context.Context, on discovery.Interface, keys []discovery.ZoneKey, changed <-chan struct{}) bool {
-	ctx, stop := context.WithTimeout(ctx, s.browseTime())
+// ends. It returns over which of the families it could.
+func (s *Service) browse(ctx context.Context, on discovery.Interface, keys []discovery.ZoneKey, changed <-chan struct{}, over []zeroconf.IPType, lasts time.Duration) (worked []zeroconf.IPType) {
+	ctx, stop := context.WithTimeout(ctx, lasts)
 	defer stop()
 	var group errgroup.Group
 	group.Go(func() error {
@@ -167,30 +172,35 @@ func (s *Service) browse(ctx context.Context, on discovery.Interface, keys []dis
 	})
 	// One resolver for each family: one for both would leave its IPv4 socket
 	// open where there is no IPv6.
-	working := make(chan bool, 2)
-	for _, family := range []zeroconf.IPType{zeroconf.IPv4, zeroconf.IPv6} {
-		group.Go(func() error {
-			working <- contained(func() error { return s.resolve(ctx, on, keys, family) }) == nil
+	var resolvers errgroup.Group
+	failed := make([]error, len(over))
+	for i, family := range over {
+		resolvers.Go(func() error {
+			failed[i] = contained(func() error { return s.resolve(ctx, on, keys, family) })
 			return nil
 		})
 	}
-	first := <-working
-	if !first {
-		first = <-working
+	resolvers.Wait()
+	for i, err := range failed {
+		if err == nil {
+			worked = append(worked, over[i])
+		}
 	}
-	if !first {
-		stop()
+	if len(worked) > 0 && ctx.Err() == nil {
+		wait(ctx, nil, s.cfg.Browse) // it met too much, and shall not at once again
 	}
+	undisturbed := ctx.Err() != context.Canceled
+	stop()
 	group.Wait()
-	if first && ctx.Err() == context.DeadlineExceeded && !s.found.Load() && !s.warned.Swap(true) {
+	if len(worked) > 0 && undisturbed && !s.found.Load() && !s.warned.Swap(true) {
 		s.cfg.Logger.Warn("no other device of the zone is announced on this network; " +
 			"if there should be some, multicast may be blocked: name one device's address")
 	}
-	return first
+	return worked
 }
 
-// browseTime is a random time from Browse to twice that, so that devices that
-// were started together do not ask together for ever.
+// browseTime is how long the first browse lasts: a random time from Browse to twice
+// that, so that devices that were started together do not ask together for ever.
 func (s *Service) browseTime() time.Duration {
 	var drawn [8]byte
 	io.ReadFull(s.cfg.Random, drawn[:]) // zero will do

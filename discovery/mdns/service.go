@@ -35,8 +35,8 @@ type Config struct {
 	// Interfaces lists where to announce and browse; nil:
 	// discovery.SystemInterfaces.
 	Interfaces func() ([]discovery.Interface, error)
-	// Browse is how long one browse lasts at least, and half of how long at
-	// most; 0: one minute.
+	// Browse is how long the first browse on an interface lasts at least, and half
+	// of how long at most; 0: half a minute. Later ones last up to eight times as long.
 	Browse time.Duration
 	// Look is how often the interfaces are looked at; 0: discovery.DefaultLook.
 	Look time.Duration
@@ -67,7 +67,7 @@ func New(cfg Config) (*Service, error) {
 	cfg.ProtocolMin = max(cfg.ProtocolMin, 1)
 	cfg.ProtocolMax = max(cfg.ProtocolMax, cfg.ProtocolMin)
 	if cfg.Browse <= 0 {
-		cfg.Browse = time.Minute
+		cfg.Browse = 30 * time.Second
 	}
 	if cfg.Random == nil {
 		cfg.Random = rand.Reader
