@@ -36,6 +36,10 @@ const (
 	reserveBytes     = 64 << 20
 )
 
+// catchUps is how often a Shrink does what was written meanwhile before it makes
+// writers wait whatever is left: they may be as fast as it is, and never pause.
+const catchUps = 16
+
 // shrinkingStep is by how much the new file grows while it is written: at its end
 // there is no more unused room than this.
 const shrinkingStep = 1 << 20
@@ -162,7 +166,7 @@ func (s *Store) shrink(ctx context.Context, path string) error {
 	if err := s.copyInto(ctx, next); err != nil {
 		return err
 	}
-	for {
+	for range catchUps {
 		list, bytes, err := s.journalled(ctx)
 		if err != nil {
 			return err
