@@ -46,7 +46,7 @@ func (b *bench) uplink(ctx context.Context, n int) error {
 	path, why := program(programVariable)
 	if why != "" {
 		b.table.explain("program/upload/"+size+"/time", why)
-		b.table.explain("program/first/"+size+"/time", why)
+		b.table.explain("program/first/"+size+"/records", why)
 		return nil
 	}
 	b.say("making a zone of %s records with the program …", size)
