@@ -381,45 +381,6 @@ func TestHintsThatBringNothing(t *testing.T) {
 	})
 }
 
-// A device that takes most of a minute over one log, which another brings, is not
-// taken for dead by who has asked it for something meanwhile.
-func TestAskedWhileOthersBring(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newNetwork(t, 4, 64)
-		defer w.stopAll()
-		for range 100 {
-			w.write(2, 2000)
-		}
-		w.write(1, 1)
-		w.write(4, 1)
-		w.devices[3].change = func(c *mesh.Config) {
-			c.Replica = slowStaging{c.Replica, 900 * time.Millisecond, make(chan struct{}, 1)}
-		}
-		w.start(1, 2, 4)
-		w.after(20 * time.Second)
-		w.setCut(func(a, b int) bool { return a == 4 || b == 4 }, false)
-		w.write(4, 1) // which nobody can deliver
-		w.start(3)
-		began := time.Now()
-		w.after(time.Second)
-		w.tell(4, 1)
-		for !w.equal(1, 2, 3) {
-			if time.Since(began) > 3*time.Minute {
-				t.Fatal("not equal after minutes")
-			}
-			w.after(time.Second)
-		}
-		if took := time.Since(began); took < 40*time.Second {
-			t.Errorf("it took %v, too short for anything to be shown", took)
-		}
-		for _, p := range w.devices[1].node.Status().Peers {
-			if p.State == mesh.PeerConnected && p.Since.After(began.Add(time.Second)) {
-				t.Errorf("the connection with %s was lost meanwhile", p.Name)
-			}
-		}
-	})
-}
-
 // A head that is awaited although its author was removed meanwhile is not asked
 // for any more.
 func TestHintOfRemovedAuthor(t *testing.T) {

@@ -122,21 +122,6 @@ func (d slowDisk) AcceptDifference(ctx context.Context, diff *records.Difference
 	return d.Replica.AcceptDifference(ctx, diff)
 }
 
-// slowStaging is a replica that stores segments one after the other, each in its
-// time.
-type slowStaging struct {
-	exchange.Replica
-	takes time.Duration
-	turn  chan struct{}
-}
-
-func (d slowStaging) AcceptSegmentData(ctx context.Context, s *records.SegmentData) error {
-	d.turn <- struct{}{}
-	time.Sleep(d.takes)
-	<-d.turn
-	return d.Replica.AcceptSegmentData(ctx, s)
-}
-
 // tally counts the frames that cross a network, by type.
 type tally struct {
 	mu     sync.Mutex
