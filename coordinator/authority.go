@@ -133,17 +133,17 @@ func (z *zone) revoke(r *roster.Roster, device identity.DeviceID) (*roster.Roste
 	return r.Revoke(device, closures...)
 }
 
-// renew begins a new incarnation of the coordinator's own if its store is
-// behind what others hold of the present one, and sets aside what it has written
-// meanwhile.
+// renew begins a new incarnation of the coordinator's own if its store is behind
+// what others hold of the present one, and sets aside what others hold otherwise.
 func (z *zone) renew(ctx context.Context) error {
 	head := z.behind.Swap(nil)
 	if head == nil {
 		return nil
 	}
-	changed, err := z.replica.Behind(ctx, head)
-	if changed {
-		z.logger.Warn("the coordinator was restored from a backup: it goes on in logs of a new incarnation")
+	former := z.replica.Certificate()
+	_, err := z.replica.Behind(ctx, head)
+	if z.replica.Certificate() != former {
+		z.logger.Warn("the coordinator was restored from a backup: it begins a new incarnation")
 	}
 	return err
 }

@@ -289,7 +289,7 @@ func (z *zone) alarm(logger *slog.Logger, a exchange.Alarm) {
 	switch {
 	case errors.Is(a.Err, roster.ErrConflictingRoster):
 		z.conflict.Store(true)
-	case a.Head != nil: // of a log of the coordinator's own
+	case a.Head != nil: // of a log that is held otherwise here, perhaps the coordinator's own
 		z.behind.Store(a.Head)
 	default:
 		return

@@ -29,7 +29,7 @@ type zone struct {
 	conflict atomic.Bool
 	// unsettled: the replica could not take the roster that is stored.
 	unsettled atomic.Bool
-	// behind: a head of an own log that somebody holds and we perhaps don't.
+	// behind: a head of a log that does not go with what we hold, perhaps our own.
 	behind atomic.Pointer[records.Head]
 
 	// broken: the store has failed and the zone is closed as soon as it can be.

@@ -58,6 +58,9 @@ func (r *Replica) AcceptDifference(ctx context.Context, d *Difference) error {
 	if err != nil {
 		return fmt.Errorf("accept difference of %s: %w", d.Head.Log.Short(), err)
 	}
+	if slices.ContainsFunc(puts, func(p Put) bool { return p.Envelope.Origin != nil }) {
+		r.giveWayFor(ctx, d.Head.Log)
+	}
 	r.goOnPublishing(ctx)
 	return nil
 }

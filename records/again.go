@@ -106,14 +106,16 @@ func (r *Replica) asideDue() (due *aside) {
 	return due
 }
 
-// origins returns what this device's other logs have published again: a restored
-// device gets back what it had published before, and need not do it twice.
+// origins returns what other logs of this device, and of the author's, have
+// published again: a restored device gets back what it had published before, and
+// need not do it twice.
 func (r *Replica) origins(ctx context.Context, a *aside) (map[Origin]bool, error) {
 	known := map[Origin]bool{}
 	err := r.store.View(ctx, func(tx Tx) error {
 		var slots []Slot
 		err := tx.Branches(func(br Branch) error {
-			if br.Certificate.Device == r.cfg.Identity.Public() && br.Lane == a.lane && br.Log() != a.log {
+			device := br.Certificate.Device.ID()
+			if (device == r.device || device == a.device) && br.Lane == a.lane && br.Log() != a.log {
 				slots = append(slots, br.Slot)
 			}
 			return nil
@@ -163,6 +165,11 @@ func (b *batch) goOn(log identity.LogID, state asideState, known map[Origin]bool
 			next.next = max(next.next, next.receipted+1)
 		}
 		entries, err := b.onlyAside(&next, br, known)
+		if err == errMayNot {
+			next = *a
+			next.state, next.held = asideKept, true
+			return b.setAside(next)
+		}
 		if err != nil {
 			return b.abort(err)
 		}
@@ -178,6 +185,10 @@ func (b *batch) goOn(log identity.LogID, state asideState, known map[Origin]bool
 	}
 	return b.setAside(next)
 }
+
+// errMayNot: what another device has written would count for nothing if this one
+// published it.
+var errMayNot = errors.New("this device may not author that")
 
 // onlyAside returns the next records that stand only in what was set aside, as
 // they are to be published, and moves a.next behind what it has looked at. br is
@@ -209,6 +220,9 @@ func (b *batch) onlyAside(a *aside, br *branch, known map[Origin]bool) (list []E
 		}
 		if known[*env.Origin] {
 			return nil
+		}
+		if a.device != b.r.device && !b.currentRoster().MayAuthor(b.r.device, env.Kind.Class()) {
+			return errMayNot
 		}
 		again := Entry{Envelope: env.Append(nil), Body: append([]byte(nil), e.Body...)}
 		list = append(list, again)

@@ -26,6 +26,9 @@ import (
 //
 // The note is kept for good: a log is set aside once, so that two copies that
 // meet different halves of the zone do not change sides for ever.
+//
+// A third device that has taken such a continuation does the same, once something
+// of it is published again and it has seen that there is another: see giveway.go.
 
 // asideState is how far that is.
 type asideState byte
@@ -42,6 +45,7 @@ const (
 type aside struct {
 	log       identity.LogID
 	slot      Slot
+	device    identity.DeviceID // the author's
 	lane      identity.Lane
 	state     asideState
 	next      uint64 // the least counter that was not dealt with in this state
@@ -50,11 +54,15 @@ type aside struct {
 	at        int64  // when it was set aside or, at the end, over: milliseconds since 1970
 	head      Head   // what is set aside
 	other     Head   // of those who hold another continuation
+
+	// held: it is of another device, and has something that this one may not
+	// author. The process looks at it again when it is started anew.
+	held bool
 }
 
 const (
 	tableAside = "aside" // log (32): see aside.encode
-	asideFixed = 1 + 4 + 1 + 4*8 + 2
+	asideFixed = 1 + 4 + 1 + 32 + 4*8 + 2
 
 	// asidePatience is how long others may take to give what they hold of the log.
 	// Perhaps it never comes, so then all that the coordinator is not known to have
@@ -68,6 +76,7 @@ func (a *aside) encode() []byte {
 	b = append(b, byte(a.state))
 	b = binary.BigEndian.AppendUint32(b, uint32(a.slot))
 	b = append(b, byte(a.lane))
+	b = append(b, a.device[:]...)
 	for _, n := range []uint64{a.next, a.published, a.receipted, uint64(a.at)} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
@@ -81,10 +90,11 @@ func decodeAside(b []byte) (*aside, error) {
 	}
 	a := &aside{
 		state: asideState(b[0]), slot: Slot(binary.BigEndian.Uint32(b[1:])),
-		lane: identity.Lane(b[5]), next: binary.BigEndian.Uint64(b[6:]), published: binary.BigEndian.Uint64(b[14:]),
-		receipted: binary.BigEndian.Uint64(b[22:]), at: int64(binary.BigEndian.Uint64(b[30:])),
+		lane: identity.Lane(b[5]), next: binary.BigEndian.Uint64(b[38:]), published: binary.BigEndian.Uint64(b[46:]),
+		receipted: binary.BigEndian.Uint64(b[54:]), at: int64(binary.BigEndian.Uint64(b[62:])),
 	}
-	n := int(binary.BigEndian.Uint16(b[38:]))
+	copy(a.device[:], b[6:])
+	n := int(binary.BigEndian.Uint16(b[70:]))
 	b = b[asideFixed:]
 	if a.state < asideKept || a.state > asideOver || len(b) < n {
 		return nil, fmt.Errorf("note about a log that was set aside: %w", ErrDamaged)
@@ -119,7 +129,7 @@ func (a *aside) due(br *branch, now time.Time) bool {
 	switch a.state {
 	case asideKept:
 		late := now.Sub(time.UnixMilli(a.at)) > asidePatience
-		return a.fetched(br) || late && a.next <= a.head.Counter
+		return !a.held && (a.fetched(br) || late && a.next <= a.head.Counter)
 	case asideOver:
 		return false
 	}
@@ -164,12 +174,13 @@ func (b *batch) setAside(a aside) error {
 	return nil
 }
 
-// part sets a log of a former incarnation aside if h is a head of another
-// continuation of it, and reports whether it has done so.
-func (b *batch) part(h *Head) (parted bool, err error) {
+// part sets aside what is held of a log that is not of this incarnation, if h is a
+// head of another continuation of it, and reports whether it has done so. way says
+// to which heads the continuation of another device gives way.
+func (b *batch) part(h *Head, way giveWay) (parted bool, err error) {
 	br, self := b.lookup(h.Log), b.r.self.Load().cert
-	if br == nil || br.Head.IsZero() || br.Certificate.Device != self.Device || br.Certificate.Author == self.Author ||
-		b.aside(h.Log) != nil {
+	if br == nil || br.Head.IsZero() || br.Certificate.Author == self.Author || b.aside(h.Log) != nil ||
+		br.Certificate.Device != self.Device && !way.to(br, h) {
 		return false, nil
 	}
 	if h.Verify(br.Certificate.Author) != nil {
@@ -181,8 +192,7 @@ func (b *batch) part(h *Head) (parted bool, err error) {
 		// hold could not be known from what was written here.
 		parted = h.StartsHash != br.Head.StartsHash
 	case Unrelated: // unless all of its starts were seen, and it was refused then
-		hash := h.Hash()
-		err := b.tx.Items(tableForks, slices.Concat(h.Log[:], hash[:]), func(_, _ []byte) error {
+		err := b.tx.Items(tableForks, (&Fork{Other: *h}).key(), func(_, _ []byte) error {
 			parted = true
 			return nil
 		})
@@ -193,10 +203,11 @@ func (b *batch) part(h *Head) (parted bool, err error) {
 	if !parted {
 		return false, nil
 	}
-	b.r.cfg.Logger.Warn("others hold another continuation of a former log: what only this device has will be published again",
-		"log", h.Log.Short(), "held", br.Head.Counter, "other", h.Counter)
+	b.r.cfg.Logger.Warn("others hold another continuation of a log that was copied or restored: what only this device has will be published again",
+		"log", h.Log.Short(), "device", br.Certificate.Device.ID(), "held", br.Head.Counter, "other", h.Counter)
+	b.changes = append(b.changes, Change{Aside: true})
 	err = b.setAside(aside{
-		log: h.Log, slot: br.Slot, lane: br.Lane, state: asideKept, next: 1, receipted: br.Receipted, at: b.r.cfg.Now().UnixMilli(), head: br.Head, other: *h,
+		log: h.Log, slot: br.Slot, lane: br.Lane, device: br.Certificate.Device.ID(), state: asideKept, next: 1, receipted: br.Receipted, at: b.r.cfg.Now().UnixMilli(), head: br.Head, other: *h,
 	})
 	if err != nil {
 		return false, err
@@ -229,11 +240,13 @@ func (r *Replica) unindex(br *branch) {
 	r.devices[device] = slices.DeleteFunc(r.devices[device], func(s Slot) bool { return s == br.Slot })
 }
 
-// Aside is a log of a former incarnation of this device that others have
-// continued in another way, because the device was copied, or restored from a
-// backup. What only this device has of it is published again.
+// Aside is a log of which others hold another continuation, because the device that
+// wrote it was copied, or restored from a backup: mostly this one, or a device that
+// has given its continuation to this one. What only this device has of it is
+// published again.
 type Aside struct {
 	Log       identity.LogID
+	Device    identity.DeviceID // that wrote it
 	Lane      identity.Lane
 	Published uint64 // records, so far
 	// Left is how many counters may hold records that only this device has.
@@ -248,7 +261,7 @@ func (r *Replica) Asides() []Aside {
 	list := make([]Aside, 0, len(r.asides))
 	for _, log := range slices.SortedFunc(maps.Keys(r.asides), func(a, b identity.LogID) int { return bytes.Compare(a[:], b[:]) }) {
 		a := r.asides[log]
-		one := Aside{Log: log, Published: a.published, Left: a.left(), Lane: a.lane}
+		one := Aside{Log: log, Device: a.device, Published: a.published, Left: a.left(), Lane: a.lane}
 		if a.state == asideOver {
 			one.Ended = max(1, a.at)
 		}

@@ -86,6 +86,30 @@ func (r *Replica) Relation(h *Head) Relation {
 	return br.relation(h)
 }
 
+// Passed reports whether what is held of a log may once have been the state with
+// that newest start and counter, by the starts that it has.
+func (r *Replica) Passed(ref BranchRef, counter uint64) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	br := r.held(ref)
+	return br != nil && br.passed(ref.Start, counter)
+}
+
+func (br *branch) passed(start identity.StartID, counter uint64) bool {
+	starts := br.headStarts()
+	for i, s := range starts {
+		if s.ID != start {
+			continue
+		}
+		end := br.Head.Counter
+		if i+1 < len(starts) {
+			end = starts[i+1].First - 1
+		}
+		return s.First <= counter && counter <= end
+	}
+	return false
+}
+
 // relation is how h stands to the promoted head. What has more starts, but is not
 // later, does not continue that, whichever they are.
 func (br *branch) relation(h *Head) Relation {

@@ -78,7 +78,7 @@ func (b *batch) acceptReceipt(receipt *Receipt, encoded []byte) error {
 	former := map[identity.Hash]bool{}
 	for _, it := range receipt.Items {
 		br := b.lookup(it.Log)
-		if br == nil || it.Counter <= br.Receipted || !br.mayHold(&it) {
+		if br == nil || it.Counter <= br.Receipted || !br.mayHold(&it, b.aside(it.Log) != nil) {
 			continue
 		}
 		if br.Certificate.Author == b.r.self.Load().cert.Author && it.Counter > br.Head.Counter {
@@ -113,14 +113,14 @@ func (b *batch) acceptReceipt(receipt *Receipt, encoded []byte) error {
 // mayHold reports whether an item can be about this branch, as far as its
 // starts and its head tell. Of a log with two continuations, only what is
 // within the one that is held can.
-func (br *branch) mayHold(it *ReceiptItem) bool {
+func (br *branch) mayHold(it *ReceiptItem, forked bool) bool {
 	if it.Counter > br.Head.Counter {
-		return br.Trouble == ""
+		return br.Trouble == "" && !forked
 	}
 	if it.Counter == br.Head.Counter && it.Fingerprint != br.Head.Fingerprint {
 		return false
 	}
-	return slices.ContainsFunc(br.headStarts(), func(s Start) bool { return s.ID == it.Start })
+	return br.passed(it.Start, it.Counter)
 }
 
 // live notes a life of the coordinator. With a higher one, what earlier lives

@@ -40,6 +40,12 @@ func (r *Replica) Forks(ctx context.Context) ([]Fork, error) {
 	return list, nil
 }
 
+// key names the evidence.
+func (f *Fork) key() []byte {
+	hash := f.Other.Hash()
+	return slices.Concat(f.Other.Log[:], hash[:])
+}
+
 func (f *Fork) encode() []byte {
 	held := f.Held.Encode()
 	b := append(f.Certificate.Encode(), byte(len(held)>>8), byte(len(held)))
@@ -75,8 +81,7 @@ func (b *batch) forked(br *branch, other *Head) error {
 	if br.Slot == 0 || held.IsZero() {
 		return ErrForked
 	}
-	hash := other.Hash()
-	key := slices.Concat(other.Log[:], hash[:])
+	key := (&Fork{Other: *other}).key()
 	var known, same int
 	err := b.tx.Items(tableForks, other.Log[:], func(k, _ []byte) error {
 		known++
@@ -135,24 +140,32 @@ func (b *batch) reconcile(author *identity.Certificate, puts []Put) error {
 		if err == nil && e.Leaf(o.Log) == o.Leaf {
 			continue
 		}
-		var keys [][]byte
-		err = b.tx.Items(tableForks, o.Log[:], func(k, _ []byte) error {
-			keys = append(keys, slices.Clone(k))
-			return nil
-		})
-		for _, k := range keys {
-			err = errors.Join(err, b.tx.SetItem(tableForks, k, nil))
-		}
-		if err != nil {
-			return b.abort(err)
-		}
-		next := *br
-		next.Trouble = ""
-		if err := b.setBranch(next); err != nil {
+		if err := b.reconciled(o.Log); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// reconciled forgets that a log has two continuations: the one that is held is
+// what all will hold.
+func (b *batch) reconciled(log identity.LogID) error {
+	br := b.lookup(log)
+	if br == nil || br.Trouble == "" {
+		return nil
+	}
+	forks, err := b.evidence(log)
+	if err != nil {
+		return err
+	}
+	for i := range forks {
+		if err := b.tx.SetItem(tableForks, forks[i].key(), nil); err != nil {
+			return b.abort(err)
+		}
+	}
+	next := *br
+	next.Trouble = ""
+	return b.setBranch(next)
 }
 
 // suspect takes an error of comparing a branch with a head: evidence of a fork

@@ -67,7 +67,8 @@ func (b *batch) sealIncarnation() error {
 // copy or an old backup, and a new incarnation begins before anything more is
 // written. If the head also shows that the two have written different things,
 // in this or a former incarnation, what is here is set aside ([Replica.Asides]).
-// Behind then returns true, and sessions must begin anew. The zero head stands for
+// Behind then returns true, and sessions must begin anew. A head of another device's
+// log that does not go with what is held of it may be told as well. The zero head stands for
 // having met another process of this very incarnation: one of the two is a copy,
 // so that a new one begins in any case.
 func (r *Replica) Behind(ctx context.Context, h *Head) (changed bool, err error) {
@@ -97,9 +98,16 @@ func (r *Replica) Behind(ctx context.Context, h *Head) (changed bool, err error)
 		}
 		return nil
 	})
+	var way giveWay
+	if err == nil && !h.IsZero() {
+		way, err = r.giveWay(ctx, h.Log)
+	}
 	if err == nil && !h.IsZero() {
 		err = r.do(ctx, func(b *batch) (err error) {
-			parted, err = b.part(h)
+			parted, err = b.part(h, way)
+			if err == nil && !parted && way.other && !way.held {
+				err = b.reconciled(h.Log)
+			}
 			return err
 		})
 	}

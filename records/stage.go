@@ -361,6 +361,7 @@ func (r *Replica) Promote(ctx context.Context, ref BranchRef, head uint64) (Plan
 	if err != nil {
 		return Plan{}, fmt.Errorf("promote %s: %w", ref.Log.Short(), err)
 	}
+	r.giveWayFor(ctx, ref.Log)
 	r.goOnPublishing(ctx)
 	return p, nil
 }

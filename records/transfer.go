@@ -104,6 +104,7 @@ type Change struct {
 	Receipt []byte // encoded, the first time that it was accepted
 	Roster  bool   // there is a new roster
 	Key     bool   // there is a new zone key
+	Aside   bool   // what was held of a log was set aside: nothing of it is held now
 }
 
 // Commit is what has just become durable in one branch, for those who watch:

@@ -49,6 +49,9 @@ const againFor = 30 * 24 * time.Hour
 // more.
 func (d *device) again() (records uint64, going bool) {
 	for _, a := range d.replica.Asides() {
+		if a.Device != d.replica.Device() {
+			continue
+		}
 		if a.Ended == 0 || d.now().Sub(time.UnixMilli(a.Ended)) < againFor {
 			records += a.Published
 			going = going || a.Ended == 0

@@ -420,9 +420,8 @@ func (m *Machine) hearHave(msg *wire.Have) {
 	}
 }
 
-// toldAll takes note of rows of the peer's vector. Where a row in full shows
-// another fingerprint at the same counter, the peer's head is asked for, which
-// is evidence.
+// toldAll takes note of rows of the peer's vector. Where a row in full shows that
+// the peer holds another continuation, its head is asked for, which is evidence.
 func (m *Machine) toldAll(rows []wire.VectorRow, compared bool) {
 	for i := range rows {
 		row := &rows[i]
@@ -434,8 +433,11 @@ func (m *Machine) toldAll(rows []wire.VectorRow, compared bool) {
 		if b == nil || row.Fingerprint == (identity.Hash{}) {
 			continue
 		}
+		// A row of an earlier counter that these starts cannot have had is of another
+		// continuation.
 		mine, ok := m.cfg.Local.Head(b.ref)
-		if ok && mine.Log == row.Log && mine.Counter == row.Counter && mine.Fingerprint != row.Fingerprint {
+		if ok && mine.Log == row.Log && (mine.Counter == row.Counter && mine.Fingerprint != row.Fingerprint ||
+			mine.Counter > row.Counter && row.Counter > 0 && !m.cfg.Local.Passed(records.BranchRef{Log: row.Log, Start: row.Start}, row.Counter)) {
 			b.suspect = true
 			m.consider(b)
 		}

@@ -124,7 +124,10 @@ func (m *Machine) giveUpQueue() {
 // want asks for what a branch has beyond what is held here.
 func (m *Machine) want(b *branch) {
 	base, starts := m.frontier(b)
-	if b.restart {
+	if b.suspect {
+		base = min(base, b.counter)
+	}
+	if b.restart || b.suspect {
 		starts = 0
 	}
 	b.stage = asked
@@ -235,7 +238,7 @@ func (m *Machine) failed(b *branch, err error, head *records.Head) {
 		b.blocked = true
 		m.report.LogsRefused++
 		alarm := Alarm{Kind: AlarmForked, Log: b.ref.Log, Err: err}
-		if head != nil && m.formerLog(head.Log) {
+		if head != nil && !m.ownLog(head.Log) && !m.copied() {
 			alarm.Head = head
 		}
 		m.raise(alarm)

@@ -314,6 +314,9 @@ func (m *Machine) changed(c Change) {
 		m.tell.news = m.tell.news || c.Commit != nil
 		return
 	}
+	if c.Aside {
+		m.unblock() // what did not go with it
+	}
 	if c.Commit != nil {
 		m.tellCommit(c.Commit)
 	}

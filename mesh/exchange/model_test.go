@@ -216,6 +216,15 @@ func (m *replica) Relation(h *records.Head) records.Relation {
 	return records.Relate(h, nil, &l.head, l.starts)
 }
 
+func (m *replica) Passed(ref records.BranchRef, counter uint64) bool {
+	l := m.logs[ref.Log]
+	if l == nil {
+		return false
+	}
+	i := slices.IndexFunc(l.starts, func(s records.Start) bool { return s.ID == ref.Start })
+	return i >= 0 && l.starts[i].First <= counter && (i+1 == len(l.starts) || counter < l.starts[i+1].First)
+}
+
 func (m *replica) Head(ref records.BranchRef) (records.Head, bool) {
 	if l := m.logs[ref.Log]; l != nil && !l.head.IsZero() {
 		return l.head, true

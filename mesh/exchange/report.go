@@ -115,6 +115,6 @@ func (k AlarmKind) String() string {
 type Alarm struct {
 	Kind AlarmKind
 	Log  identity.LogID // AlarmForked
-	Head *records.Head  // AlarmBehind; AlarmForked, of a former log of this device
+	Head *records.Head  // AlarmBehind; AlarmForked, unless the peer is a copy of this device
 	Err  error          // AlarmForked, AlarmRoster, AlarmFull, AlarmKey
 }

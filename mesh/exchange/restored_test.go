@@ -155,3 +155,69 @@ func TestReplicasRestored(t *testing.T) {
 		})
 	}
 }
+
+// A third device that has taken what was written in the gap gives way when that is
+// published again, whatever it hears of first, and passes everything on.
+func TestReplicasGiveWay(t *testing.T) {
+	for _, c := range []struct {
+		lost, gap, more int // answers; more are written when the third device is gone
+		before          bool
+		by              int // from whom the third device hears afterwards
+	}{
+		{3, 4, 0, false, 1}, {3, 4, 5, false, 1}, {9, 4, 2, false, 1}, {3, 4, 5, true, 1}, {9, 4, 2, true, 1},
+		{3, 4, 5, true, 0}, {9, 4, 0, false, 0}, {6000, 10, 3, false, 1}, {10, 5000, 3, true, 1}, {5000, 5000, 5, false, 0},
+	} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newReal(t, 4)
+				w.write(t, 0, 30, 5, 20)
+				w.meet(t, 0, 1)
+				backup := w.stores[0].Clone()
+				w.restart(t, 0)
+				w.write(t, 0, c.lost, 3, 20)
+				w.meet(t, 0, 1)
+				want := w.once(t, 1)
+				w.stores[0] = backup
+				w.restart(t, 0)
+				w.write(t, 0, c.gap, 4, 20)
+				w.meet(t, 0, 2)
+				if c.more > 0 {
+					w.write(t, 0, c.more, 2, 20)
+				}
+				for what := range w.once(t, 0) {
+					want[what] = 1
+				}
+				if c.before {
+					w.meet(t, 1, 2)
+				}
+				w.meet(t, 0, 1)
+				w.meet(t, c.by, 2)
+				w.meet(t, 1, 2)
+				w.meet(t, 1, 0)
+				w.meet(t, 2, 3)
+				for n := range 3 {
+					w.equal(t, n, n+1)
+				}
+				got := w.once(t, 3)
+				for what := range want {
+					if got[what] != 1 {
+						t.Errorf("%q is there %d times", what, got[what])
+					}
+				}
+				if len(got) != len(want) {
+					t.Errorf("%d events of %d", len(got), len(want))
+				}
+				for n, r := range w.reps {
+					for _, l := range r.Logs() {
+						if l.Trouble != "" || l.Aside {
+							t.Errorf("device %d: %+v", n, l)
+						}
+					}
+				}
+				if n := len(w.reps[2].Asides()); n == 0 {
+					t.Error("the third device did not give way")
+				}
+			})
+		})
+	}
+}

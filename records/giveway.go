@@ -1,0 +1,120 @@
+package records
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/classmesh/classmesh/records/identity"
+)
+
+// A third device may have taken the continuation of a log that its author has set
+// aside since, and then refuses what the others hold. It gives way: when records
+// are published again that stand in what it holds, others have what counts, and it
+// sets that aside as the author did.
+
+// giveWay says whether the continuation that is held of a log gives way to
+// another, by what has been published again from either.
+type giveWay struct {
+	held  bool // something that stands in the one that is held
+	other bool // something that does not
+}
+
+// to reports whether br gives way to the continuation of h. If both were published
+// again, all devices choose the same.
+func (w giveWay) to(br *branch, h *Head) bool {
+	mine, other := br.Head.Start(), h.Start()
+	return w.held && (!w.other || bytes.Compare(other[:], mine[:]) < 0)
+}
+
+// giveWay reads what has been published again of a log.
+func (r *Replica) giveWay(ctx context.Context, log identity.LogID) (w giveWay, err error) {
+	r.mu.RLock()
+	br := r.held(BranchRef{Log: log})
+	var slots []Slot
+	if br != nil && br.Certificate.Author != r.self.Load().cert.Author {
+		for _, slot := range r.devices[br.Certificate.Device.ID()] {
+			if slot != br.Slot && r.branches[slot].Lane == br.Lane {
+				slots = append(slots, slot)
+			}
+		}
+	}
+	r.mu.RUnlock()
+	err = r.store.View(ctx, func(tx Tx) error {
+		for _, slot := range slots {
+			err := tx.Entries(slot, 0, ^uint64(0), func(e Entry) error {
+				if e.Envelope[1]&flagOrigin == 0 {
+					return nil
+				}
+				env, err := DecodeEnvelope(e.Envelope)
+				if err != nil || env.Origin == nil || env.Origin.Log != log || env.Origin.Counter > br.Head.Counter {
+					return err // of what stands above the head nobody knows
+				}
+				held, err := tx.Entry(br.Slot, env.Origin.Counter)
+				switch {
+				case err == nil && held.Leaf(log) == env.Origin.Leaf:
+					w.held = true
+				case err == nil || isNotFound(err):
+					w.other = true
+				default:
+					return err
+				}
+				if w.held && w.other {
+					return errEnough
+				}
+				return nil
+			})
+			if err == errEnough {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return w, err
+}
+
+// giveWayFor is called when something was accepted that may have been published
+// again: logs of the same device that are in trouble for it may give way.
+func (r *Replica) giveWayFor(ctx context.Context, accepted identity.LogID) {
+	var troubled []identity.LogID
+	r.mu.RLock()
+	if br := r.held(BranchRef{Log: accepted}); br != nil {
+		for _, slot := range r.devices[br.Certificate.Device.ID()] {
+			if other := r.branches[slot]; other.Trouble != "" && other.Lane == br.Lane {
+				troubled = append(troubled, other.Log())
+			}
+		}
+	}
+	r.mu.RUnlock()
+	for _, log := range troubled {
+		way, err := r.giveWay(ctx, log)
+		if err == nil && way.held {
+			err = r.doBulk(ctx, func(b *batch) error {
+				forks, err := b.evidence(log)
+				for i := 0; err == nil && i < len(forks); i++ {
+					_, err = b.part(&forks[i].Other, way)
+				}
+				return err
+			})
+		}
+		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) {
+			r.cfg.Logger.Error("another continuation of a log cannot be taken", "log", log.Short(), "error", err)
+		}
+	}
+}
+
+// evidence returns the forks of a log that were noticed.
+func (b *batch) evidence(log identity.LogID) (list []Fork, err error) {
+	err = b.tx.Items(tableForks, log[:], func(_, v []byte) error {
+		f, err := decodeFork(v)
+		list = append(list, f)
+		return err
+	})
+	if err != nil {
+		return nil, b.abort(err)
+	}
+	return list, nil
+}
