@@ -63,11 +63,11 @@ type Config struct {
 	// Alarm is told what those who look after the device must know; of the same
 	// thing once in ten minutes. It may wait. Nil: alarms are only logged.
 	Alarm func(exchange.Alarm)
-	// Behind is told the head of a log of this device that a peer holds and the
-	// replica does not continue, or the zero Head if the peer is a copy of this
-	// device, and says whether the session must begin anew for it. See
+	// Behind is told the head of a log that a peer holds and that does not go with
+	// what the replica holds, or the zero Head if the peer is a copy of this device,
+	// and says whether the session must begin anew for it. See
 	// records.Replica.Behind. It may wait. Nil: nobody is told.
-	Behind func(context.Context, records.Head) (changed bool, err error)
+	Behind func(ctx context.Context, h records.Head, holder identity.DeviceID) (changed bool, err error)
 
 	// Dial makes a connection; nil: [link.Dial].
 	Dial func(context.Context, link.DialConfig) (Conn, error)
@@ -141,7 +141,7 @@ func (cfg *Config) complete() error {
 		cfg.Alarm = func(exchange.Alarm) {}
 	}
 	if cfg.Behind == nil {
-		cfg.Behind = func(context.Context, records.Head) (bool, error) { return false, nil }
+		cfg.Behind = func(context.Context, records.Head, identity.DeviceID) (bool, error) { return false, nil }
 	}
 	if cfg.HasUplink == nil {
 		cfg.HasUplink = func(identity.DeviceID) bool { return false }

@@ -138,7 +138,7 @@ func (n *Node) heed(ctx context.Context, l *peerLink, log *slog.Logger, alarms <
 		if a.Kind == exchange.AlarmCopy && l.session.Report().Certificate.Author != before.Author {
 			continue // the copies tell their logs apart already
 		}
-		if changed, err := n.cfg.Behind(ctx, head); err != nil {
+		if changed, err := n.cfg.Behind(ctx, head, l.peer); err != nil {
 			log.Error("cannot continue as a new incarnation; restart the device if this goes on", "error", err)
 		} else if changed {
 			l.stop(&exchange.EndError{Code: wire.CodeReplaced, Words: "continues as a new incarnation"})

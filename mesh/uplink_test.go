@@ -17,6 +17,7 @@ import (
 	"github.com/classmesh/classmesh/mesh/link"
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
 )
 
 // An hour without a coordinator costs few attempts, spread out; when it is back
@@ -299,7 +300,7 @@ func TestBehind(t *testing.T) {
 		cfg := z.config(1)
 		var told []records.Head
 		var alarms []exchange.Alarm
-		cfg.Behind = func(_ context.Context, h records.Head) (bool, error) {
+		cfg.Behind = func(_ context.Context, h records.Head, _ identity.DeviceID) (bool, error) {
 			told = append(told, h)
 			return false, errors.New("not now")
 		}
@@ -324,7 +325,7 @@ func TestNewIncarnation(t *testing.T) {
 		z.setAnswer(z.serve(c))
 		cfg := z.config(1)
 		next := authorKey(t, 9)
-		cfg.Behind = func(context.Context, records.Head) (bool, error) {
+		cfg.Behind = func(context.Context, records.Head, identity.DeviceID) (bool, error) {
 			s := z.all[1]
 			s.mu.Lock()
 			defer s.mu.Unlock()

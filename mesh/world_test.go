@@ -73,7 +73,7 @@ func (s *still) State() *records.State {
 
 func (s *still) Frontier(records.BranchRef) (uint64, int)        { return 0, 0 }
 func (s *still) Relation(*records.Head) records.Relation         { return records.Continues }
-func (s *still) Passed(records.BranchRef, uint64) bool           { return true }
+func (s *still) Passed(identity.LogID, []byte, uint64) bool      { return true }
 func (s *still) Head(records.BranchRef) (h records.Head, _ bool) { return h, false }
 func (s *still) AuthorOf(identity.LogID) (c identity.Certificate, _ bool) {
 	return c, false

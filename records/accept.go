@@ -247,8 +247,10 @@ func (b *batch) continued(a *Account, base uint64) (branch, StartList, error) {
 	if rel == Forked {
 		return br, nil, b.forked(&br, &a.Head)
 	}
-	if aside := b.aside(a.Head.Log); aside != nil && !aside.admits(&a.Head, starts) {
-		return br, nil, fmt.Errorf("the other one was set aside here: %w", ErrForked)
+	for _, aside := range b.asidesOf(a.Head.Log) {
+		if !aside.admits(&a.Head, starts) {
+			return br, nil, fmt.Errorf("it was set aside here for the other one: %w", ErrForked)
+		}
 	}
 	return br, starts, nil
 }

@@ -29,14 +29,14 @@ const (
 type publisher struct {
 	running sync.Mutex
 	most    int // records of one commit, published or deleted: againEntries, fewer in tests
-	// authors are the keys, by the author of what is published. The batch's owner
-	// has them.
-	authors map[identity.AuthorPublic]*incarnation
+	// authors are the keys, one for each continuation: a register may stand in
+	// several of a log. The batch's owner has them.
+	authors map[Slot]*incarnation
 }
 
-// author returns the key for what a former author has written.
-func (p *publisher) author(r *Replica, former identity.AuthorPublic) (*incarnation, error) {
-	if in := p.authors[former]; in != nil {
+// author returns the key for what was set aside in a slot.
+func (p *publisher) author(r *Replica, aside Slot) (*incarnation, error) {
+	if in := p.authors[aside]; in != nil {
 		return in, nil
 	}
 	in, err := newIncarnation(&r.cfg, r.zone, r.self.Load().cert.Sequence)
@@ -44,9 +44,9 @@ func (p *publisher) author(r *Replica, former identity.AuthorPublic) (*incarnati
 		return nil, err
 	}
 	if p.authors == nil {
-		p.authors = map[identity.AuthorPublic]*incarnation{}
+		p.authors = map[Slot]*incarnation{}
 	}
-	p.authors[former] = in
+	p.authors[aside] = in
 	return in, nil
 }
 
@@ -61,7 +61,7 @@ func (r *Replica) PublishAgain(ctx context.Context) error {
 }
 
 // goOnPublishing is called when something was accepted: what others hold of a log
-// may be complete.
+// may be complete, or there may be room again.
 func (r *Replica) goOnPublishing(ctx context.Context) {
 	if r.asideDue() == nil || !r.again.running.TryLock() {
 		return
@@ -81,12 +81,12 @@ func (r *Replica) publishAgain(ctx context.Context) error {
 			return nil
 		}
 		var err error
-		if a.state < asideRemoving && (of == nil || of.log != a.log || of.state != a.state) {
+		if a.state < asideRemoving && (of == nil || of.slot != a.slot || of.state != a.state) {
 			known, err = r.origins(ctx, a)
 			of = a
 		}
 		if err == nil {
-			err = r.doBulk(ctx, func(b *batch) error { return b.goOn(a.log, a.state, known) })
+			err = r.doBulk(ctx, func(b *batch) error { return b.goOn(a.slot, a.state, known) })
 		}
 		if err != nil {
 			return fmt.Errorf("publish records of %s again: %w", a.log.Short(), err)
@@ -98,8 +98,8 @@ func (r *Replica) publishAgain(ctx context.Context) error {
 func (r *Replica) asideDue() (due *aside) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	for log, a := range r.asides {
-		if (due == nil || a.slot < due.slot) && a.due(r.branches[r.logs[log]], r.cfg.Now()) {
+	for _, a := range r.asides {
+		if (due == nil || a.slot < due.slot) && a.due(r.branches[r.logs[a.log]], r.cfg.Now()) {
 			due = a // one after the other
 		}
 	}
@@ -142,8 +142,9 @@ func (r *Replica) origins(ctx context.Context, a *aside) (map[Origin]bool, error
 
 // goOn does some of what is to be done about a log that was set aside, and is in
 // that state still.
-func (b *batch) goOn(log identity.LogID, state asideState, known map[Origin]bool) error {
-	a, br := b.aside(log), b.lookup(log)
+func (b *batch) goOn(slot Slot, state asideState, known map[Origin]bool) error {
+	a := b.aside(slot)
+	br := b.lookup(a.log)
 	if a.state != state || !a.due(br, b.r.cfg.Now()) {
 		return nil
 	}
@@ -273,9 +274,9 @@ func commonTo(a, b StartList) uint64 {
 }
 
 // publish writes entries, whose counters are not given yet, into the log for
-// what is published again of former's author.
+// what is published again of former, which was set aside.
 func (b *batch) publish(former *branch, entries []Entry) error {
-	in, err := b.r.again.author(b.r, former.Certificate.Author)
+	in, err := b.r.again.author(b.r, former.Slot)
 	if err != nil {
 		return b.abort(err)
 	}

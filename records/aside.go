@@ -1,7 +1,6 @@
 package records
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -24,11 +23,10 @@ import (
 //	removing    nothing is only there any more: its entries are deleted.
 //	over        nothing is left of it but this note.
 //
-// The note is kept for good: a log is set aside once, so that two copies that
-// meet different halves of the zone do not change sides for ever.
-//
-// A third device that has taken such a continuation does the same, once something
-// of it is published again and it has seen that there is another: see giveway.go.
+// The note is kept for good: of itself a device sets a log aside once, so that two
+// copies that meet different halves of the zone do not change sides for ever. To
+// what the coordinator holds it gives way always; and third devices, which have taken
+// one continuation or the other, give way as well. See giveway.go.
 
 // asideState is how far that is.
 type asideState byte
@@ -61,7 +59,7 @@ type aside struct {
 }
 
 const (
-	tableAside = "aside" // log (32): see aside.encode
+	tableAside = "aside" // log (32), slot (4): see aside.encode
 	asideFixed = 1 + 4 + 1 + 32 + 4*8 + 2
 
 	// asidePatience is how long others may take to give what they hold of the log.
@@ -110,13 +108,13 @@ func decodeAside(b []byte) (*aside, error) {
 	return a, nil
 }
 
-// asidesOf reads what was set aside, by log.
-func asidesOf(tx Tx) (map[identity.LogID]*aside, error) {
-	list := map[identity.LogID]*aside{}
+// asidesOf reads what was set aside, by slot.
+func asidesOf(tx Tx) (map[Slot]*aside, error) {
+	list := map[Slot]*aside{}
 	err := tx.Items(tableAside, nil, func(_, v []byte) error {
 		a, err := decodeAside(v)
 		if err == nil {
-			list[a.log] = a
+			list[a.slot] = a
 		}
 		return err
 	})
@@ -158,29 +156,47 @@ func (a *aside) admits(h *Head, starts StartList) bool {
 	return false
 }
 
-// aside returns what was set aside of a log, as this batch sees it, or nil.
-func (b *batch) aside(log identity.LogID) *aside {
-	if a := b.asides[log]; a != nil {
+// asidesOf returns what was set aside of a log, as this batch sees it.
+func (b *batch) asidesOf(log identity.LogID) (list []*aside) {
+	for slot, a := range b.r.asides {
+		if b.asides[slot] == nil && a.log == log {
+			list = append(list, a)
+		}
+	}
+	for _, a := range b.asides {
+		if a.log == log {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// aside returns what was set aside in a slot, as this batch sees it, or nil.
+func (b *batch) aside(s Slot) *aside {
+	if a := b.asides[s]; a != nil {
 		return a
 	}
-	return b.r.asides[log]
+	return b.r.asides[s]
 }
 
 func (b *batch) setAside(a aside) error {
-	if err := b.tx.SetItem(tableAside, a.log[:], a.encode()); err != nil {
+	key := binary.BigEndian.AppendUint32(slices.Clone(a.log[:]), uint32(a.slot))
+	if err := b.tx.SetItem(tableAside, key, a.encode()); err != nil {
 		return b.abort(err)
 	}
-	b.asides[a.log] = &a
+	b.asides[a.slot] = &a
 	return nil
 }
 
 // part sets aside what is held of a log that is not of this incarnation, if h is a
-// head of another continuation of it, and reports whether it has done so. way says
-// to which heads the continuation of another device gives way.
+// head of another continuation of it and that one has the way, and reports whether
+// it has done so.
 func (b *batch) part(h *Head, way giveWay) (parted bool, err error) {
 	br, self := b.lookup(h.Log), b.r.self.Load().cert
-	if br == nil || br.Head.IsZero() || br.Certificate.Author == self.Author || b.aside(h.Log) != nil ||
-		br.Certificate.Device != self.Device && !way.to(br, h) {
+	switch {
+	case br == nil:
+		return b.redirect(h, way)
+	case br.Head.IsZero() || br.Certificate.Author == self.Author || !b.givesWay(br, h, way):
 		return false, nil
 	}
 	if h.Verify(br.Certificate.Author) != nil {
@@ -206,6 +222,9 @@ func (b *batch) part(h *Head, way giveWay) (parted bool, err error) {
 	b.r.cfg.Logger.Warn("others hold another continuation of a log that was copied or restored: what only this device has will be published again",
 		"log", h.Log.Short(), "device", br.Certificate.Device.ID(), "held", br.Head.Counter, "other", h.Counter)
 	b.changes = append(b.changes, Change{Aside: true})
+	if err := b.waitFor(h); err != nil {
+		return false, err
+	}
 	err = b.setAside(aside{
 		log: h.Log, slot: br.Slot, lane: br.Lane, device: br.Certificate.Device.ID(), state: asideKept, next: 1, receipted: br.Receipted, at: b.r.cfg.Now().UnixMilli(), head: br.Head, other: *h,
 	})
@@ -227,6 +246,41 @@ func (b *batch) part(h *Head, way giveWay) (parted bool, err error) {
 	return true, b.forget(map[identity.Hash]bool{br.Receipt: true})
 }
 
+// waitFor has all that was set aside of a log wait for another continuation than
+// before.
+func (b *batch) waitFor(h *Head) error {
+	for _, a := range b.asidesOf(h.Log) {
+		if next := *a; a.state < asideRemoving {
+			next.state, next.next, next.other = asideKept, 1, *h
+			if err := b.setAside(next); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// redirect is part for a log of which nothing is held, because it was set aside for
+// another continuation than the coordinator's. It reports whether that has changed.
+func (b *batch) redirect(h *Head, way giveWay) (changed bool, err error) {
+	for _, a := range b.asidesOf(h.Log) {
+		if a.state >= asideRemoving || !way.coordinator || b.branch(a.slot).Certificate.Device == b.r.coordinator {
+			continue
+		}
+		if h.Verify(b.branch(a.slot).Certificate.Author) != nil {
+			return false, nil // a lie
+		}
+		switch Relate(h, nil, &a.other, nil) {
+		case Forked, Unrelated:
+			changed = true
+		}
+	}
+	if !changed {
+		return false, nil
+	}
+	return true, b.waitFor(h)
+}
+
 // unindex hides the branch that was set aside from all that serves and accepts.
 // r.mu is held.
 func (r *Replica) unindex(br *branch) {
@@ -246,6 +300,7 @@ func (r *Replica) unindex(br *branch) {
 // published again.
 type Aside struct {
 	Log       identity.LogID
+	Start     identity.StartID  // the newest of the continuation that was set aside
 	Device    identity.DeviceID // that wrote it
 	Lane      identity.Lane
 	Published uint64 // records, so far
@@ -254,19 +309,21 @@ type Aside struct {
 	Ended int64 // when that was over, milliseconds since 1970; 0: not yet
 }
 
-// Asides returns the logs that were set aside, sorted by log.
+// Asides returns the logs that were set aside, sorted by log, in the order in which
+// that was done.
 func (r *Replica) Asides() []Aside {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	list := make([]Aside, 0, len(r.asides))
-	for _, log := range slices.SortedFunc(maps.Keys(r.asides), func(a, b identity.LogID) int { return bytes.Compare(a[:], b[:]) }) {
-		a := r.asides[log]
-		one := Aside{Log: log, Device: a.device, Published: a.published, Left: a.left(), Lane: a.lane}
+	for _, slot := range slices.Sorted(maps.Keys(r.asides)) {
+		a := r.asides[slot]
+		one := Aside{Log: a.log, Start: a.head.Start(), Device: a.device, Published: a.published, Left: a.left(), Lane: a.lane}
 		if a.state == asideOver {
 			one.Ended = max(1, a.at)
 		}
 		list = append(list, one)
 	}
+	slices.SortStableFunc(list, func(a, b Aside) int { return a.Log.Compare(b.Log) })
 	return list
 }
 

@@ -210,8 +210,8 @@ type batch struct {
 	tx *notingTx
 
 	fatal       error
-	branches    map[Slot]*branch          // changed or new
-	asides      map[identity.LogID]*aside // changed or new
+	branches    map[Slot]*branch // changed or new
+	asides      map[Slot]*aside  // changed or new
 	roster      *rosterState
 	keys        []roster.ZoneKey // nil: those of the replica
 	clock       Clock
@@ -233,7 +233,7 @@ func (b *batch) abort(err error) error {
 
 // commit runs ops in one transaction and answers each.
 func (r *Replica) commit(ops []*operation) {
-	b := &batch{r: r, branches: map[Slot]*branch{}, asides: map[identity.LogID]*aside{}, clock: r.clock, own: r.own, life: r.life, unswept: map[Slot]sweeping{}}
+	b := &batch{r: r, branches: map[Slot]*branch{}, asides: map[Slot]*aside{}, clock: r.clock, own: r.own, life: r.life, unswept: map[Slot]sweeping{}}
 	answers := make([]error, len(ops))
 	done := 0
 	// A transaction that has begun is finished whoever has lost patience, so

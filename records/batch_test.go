@@ -116,7 +116,7 @@ func TestWriteBehindRenewal(t *testing.T) {
 		}
 		h, _ := peer.Head(logs[0])
 		store.together(t, z, back, func() {
-			if renewed, err := back.Behind(context.Background(), &h); !renewed || err != nil {
+			if renewed, err := back.Behind(context.Background(), &h, identity.DeviceID{}); !renewed || err != nil {
 				t.Errorf("renewed %v: %v", renewed, err)
 			}
 		}, func() {

@@ -1,6 +1,7 @@
 package records
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 
@@ -87,18 +88,18 @@ func (r *Replica) Relation(h *Head) Relation {
 }
 
 // Passed reports whether what is held of a log may once have been the state with
-// that newest start and counter, by the starts that it has.
-func (r *Replica) Passed(ref BranchRef, counter uint64) bool {
+// that counter, and a newest start whose ID begins so, by the starts that it has.
+func (r *Replica) Passed(log identity.LogID, start []byte, counter uint64) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	br := r.held(ref)
-	return br != nil && br.passed(ref.Start, counter)
+	br := r.held(BranchRef{Log: log})
+	return br != nil && br.passed(start, counter)
 }
 
-func (br *branch) passed(start identity.StartID, counter uint64) bool {
+func (br *branch) passed(start []byte, counter uint64) bool {
 	starts := br.headStarts()
 	for i, s := range starts {
-		if s.ID != start {
+		if !bytes.HasPrefix(s.ID[:], start) {
 			continue
 		}
 		end := br.Head.Counter
@@ -121,12 +122,17 @@ func (br *branch) relation(h *Head) Relation {
 }
 
 // AuthorOf returns the certificate under which a log is held, and whether
-// anything of it is.
+// anything of it is, if only set aside.
 func (r *Replica) AuthorOf(log identity.LogID) (identity.Certificate, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if br := r.held(BranchRef{Log: log}); br != nil {
 		return br.Certificate, true
+	}
+	for slot, a := range r.asides {
+		if br := r.branches[slot]; a.log == log && br != nil {
+			return br.Certificate, true
+		}
 	}
 	return identity.Certificate{}, false
 }

@@ -63,6 +63,7 @@ func (r *Replica) AcceptReceipt(ctx context.Context, encoded []byte) error {
 	if err != nil {
 		return fmt.Errorf("accept receipt: %w", err)
 	}
+	r.goOnPublishing(ctx)
 	return nil
 }
 
@@ -78,7 +79,7 @@ func (b *batch) acceptReceipt(receipt *Receipt, encoded []byte) error {
 	former := map[identity.Hash]bool{}
 	for _, it := range receipt.Items {
 		br := b.lookup(it.Log)
-		if br == nil || it.Counter <= br.Receipted || !br.mayHold(&it, b.aside(it.Log) != nil) {
+		if br == nil || it.Counter <= br.Receipted || !br.mayHold(&it, len(b.asidesOf(it.Log)) > 0) {
 			continue
 		}
 		if br.Certificate.Author == b.r.self.Load().cert.Author && it.Counter > br.Head.Counter {
@@ -120,7 +121,7 @@ func (br *branch) mayHold(it *ReceiptItem, forked bool) bool {
 	if it.Counter == br.Head.Counter && it.Fingerprint != br.Head.Fingerprint {
 		return false
 	}
-	return br.passed(it.Start, it.Counter)
+	return br.passed(it.Start[:], it.Counter)
 }
 
 // live notes a life of the coordinator. With a higher one, what earlier lives

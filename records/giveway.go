@@ -8,21 +8,37 @@ import (
 	"github.com/classmesh/classmesh/records/identity"
 )
 
-// A third device may have taken the continuation of a log that its author has set
-// aside since, and then refuses what the others hold. It gives way: when records
-// are published again that stand in what it holds, others have what counts, and it
-// sets that aside as the author did.
+// Of two continuations of a log one must give way everywhere, or those who hold the
+// one never take the other. Who gives way sets aside what it holds, publishes what
+// only it has, and takes the other:
+//
+//   - the author, to whomsoever it meets, once;
+//   - everybody else, to the coordinator, which itself does not give way: so what it
+//     holds is what all hold in the end;
+//   - a third device, where there is no coordinator, once, when records are published
+//     again that stand in what it holds: its author has given way.
 
-// giveWay says whether the continuation that is held of a log gives way to
-// another, by what has been published again from either.
+// giveWay is what speaks for giving way.
 type giveWay struct {
-	held  bool // something that stands in the one that is held
-	other bool // something that does not
+	coordinator bool // it holds the other one
+	held        bool // something that stands in the one held here was published again
+	other       bool // something that does not was
 }
 
-// to reports whether br gives way to the continuation of h. If both were published
-// again, all devices choose the same.
-func (w giveWay) to(br *branch, h *Head) bool {
+// givesWay reports whether br gives way to the continuation of h.
+func (b *batch) givesWay(br *branch, h *Head, w giveWay) bool {
+	device := br.Certificate.Device.ID()
+	switch {
+	case w.coordinator && device != b.r.coordinator.ID():
+		return true
+	case len(b.asidesOf(h.Log)) > 0:
+		return false
+	case device == b.r.device:
+		return true
+	case b.r.device == b.r.coordinator.ID():
+		return false
+	}
+	// If both were published again, all devices choose the same.
 	mine, other := br.Head.Start(), h.Start()
 	return w.held && (!w.other || bytes.Compare(other[:], mine[:]) < 0)
 }

@@ -62,16 +62,17 @@ func (b *batch) sealIncarnation() error {
 	return b.tx.SetValue(valueIncarnation, next.encode())
 }
 
-// Behind is told a head of one of this device's own logs that somebody holds.
+// Behind is told a head of one of this device's own logs that holder holds.
 // If its author signed it and this store does not continue it, the store is a
 // copy or an old backup, and a new incarnation begins before anything more is
 // written. If the head also shows that the two have written different things,
 // in this or a former incarnation, what is here is set aside ([Replica.Asides]).
-// Behind then returns true, and sessions must begin anew. A head of another device's
-// log that does not go with what is held of it may be told as well. The zero head stands for
+// Behind then returns true, and sessions must begin anew. The same follows from a
+// head of another device's log that does not go with what is held of it, if that is
+// to give way. The zero head stands for
 // having met another process of this very incarnation: one of the two is a copy,
 // so that a new one begins in any case.
-func (r *Replica) Behind(ctx context.Context, h *Head) (changed bool, err error) {
+func (r *Replica) Behind(ctx context.Context, h *Head, holder identity.DeviceID) (changed bool, err error) {
 	var renewed, parted bool
 	err = r.do(ctx, func(b *batch) error {
 		if h.IsZero() {
@@ -101,6 +102,7 @@ func (r *Replica) Behind(ctx context.Context, h *Head) (changed bool, err error)
 	var way giveWay
 	if err == nil && !h.IsZero() {
 		way, err = r.giveWay(ctx, h.Log)
+		way.coordinator = holder == r.coordinator.ID()
 	}
 	if err == nil && !h.IsZero() {
 		err = r.do(ctx, func(b *batch) (err error) {

@@ -52,9 +52,9 @@ func TestRestoredBackup(t *testing.T) {
 			}
 		case "a head":
 			h, _ := b.Head(ref)
-			renewed, err = a.Behind(t.Context(), &h)
+			renewed, err = a.Behind(t.Context(), &h, identity.DeviceID{})
 		case "a copy":
-			renewed, err = a.Behind(t.Context(), &records.Head{})
+			renewed, err = a.Behind(t.Context(), &records.Head{}, identity.DeviceID{})
 		}
 		if err != nil || !renewed {
 			t.Errorf("%s: renewed %v, %v", way, renewed, err)
@@ -70,7 +70,7 @@ func TestRestoredBackup(t *testing.T) {
 		if len(seen(t, a)) != 5 || a.State().Fingerprint != b.State().Fingerprint {
 			t.Errorf("%s: seen %q", way, seen(t, a))
 		}
-		if again, err := a.Behind(t.Context(), &records.Head{Log: ref.Log, Counter: 1}); again || err != nil {
+		if again, err := a.Behind(t.Context(), &records.Head{Log: ref.Log, Counter: 1}, identity.DeviceID{}); again || err != nil {
 			t.Errorf("%s: a head of a former log renewed again: %v", way, err)
 		}
 		if list := findings(t, backup); len(list) > 0 {

@@ -273,20 +273,20 @@ func TestSetBackLearns(t *testing.T) {
 		},
 		"a head": func(t *testing.T, z *zone, peer, back *records.Replica, ref records.BranchRef) error {
 			h, _ := back.Head(ref)
-			if renewed, err := back.Behind(t.Context(), &h); renewed || err != nil {
+			if renewed, err := back.Behind(t.Context(), &h, identity.DeviceID{}); renewed || err != nil {
 				t.Errorf("its own head: renewed %v: %v", renewed, err)
 			}
 			h, _ = peer.Head(ref)
 			forged := h
 			forged.Counter++
-			if renewed, err := back.Behind(t.Context(), &forged); renewed || !errors.Is(err, records.ErrHead) {
+			if renewed, err := back.Behind(t.Context(), &forged, identity.DeviceID{}); renewed || !errors.Is(err, records.ErrHead) {
 				t.Errorf("a forged head: renewed %v: %v", renewed, err)
 			}
-			renewed, err := back.Behind(t.Context(), &h)
+			renewed, err := back.Behind(t.Context(), &h, identity.DeviceID{})
 			if !renewed {
 				t.Error("not renewed")
 			}
-			if again, err := back.Behind(t.Context(), &h); again || err != nil {
+			if again, err := back.Behind(t.Context(), &h, identity.DeviceID{}); again || err != nil {
 				t.Errorf("the same again: renewed %v: %v", again, err)
 			}
 			return err
@@ -349,7 +349,7 @@ func TestBehindNothing(t *testing.T) {
 	earlier, _ := a.Head(stageLog(a))
 	rewrite(t, a, 3, 2)
 	for name, r := range map[string]*records.Replica{"the author": a, "another": b} {
-		if renewed, err := r.Behind(t.Context(), &earlier); renewed || err != nil || r.Certificate().Sequence != 1 {
+		if renewed, err := r.Behind(t.Context(), &earlier, identity.DeviceID{}); renewed || err != nil || r.Certificate().Sequence != 1 {
 			t.Errorf("%s: renewed %v: %v", name, renewed, err)
 		}
 	}
@@ -383,7 +383,7 @@ func TestConcurrentRenewal(t *testing.T) {
 			})
 		}
 		wg.Go(func() {
-			if renewed, err := back.Behind(context.Background(), &h); !renewed || err != nil {
+			if renewed, err := back.Behind(context.Background(), &h, identity.DeviceID{}); !renewed || err != nil {
 				t.Errorf("renewed %v: %v", renewed, err)
 			}
 		})

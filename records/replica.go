@@ -79,7 +79,7 @@ type Replica struct {
 	branches map[Slot]*branch
 	logs     map[identity.LogID]Slot
 	devices  map[identity.DeviceID][]Slot // of their logs
-	asides   map[identity.LogID]*aside    // what was set aside of them
+	asides   map[Slot]*aside              // what was set aside of them
 	order    []Slot                       // by log; made anew when there are more logs
 	state    *State                       // nil when it must be made anew
 
@@ -144,7 +144,7 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 		branches: map[Slot]*branch{},
 		logs:     map[identity.LogID]Slot{},
 		devices:  map[identity.DeviceID][]Slot{},
-		asides:   map[identity.LogID]*aside{},
+		asides:   map[Slot]*aside{},
 		unswept:  map[Slot]sweeping{},
 
 		verifiers: make(chan struct{}, runtime.GOMAXPROCS(0)),
@@ -219,12 +219,8 @@ func (r *Replica) load(tx Tx) error {
 	if r.asides, err = asidesOf(tx); err != nil {
 		return fmt.Errorf("read what was set aside: %w", err)
 	}
-	hidden := map[Slot]*aside{}
-	for _, a := range r.asides {
-		hidden[a.slot] = a
-	}
 	return tx.Branches(func(b Branch) error {
-		aside := hidden[b.Slot]
+		aside := r.asides[b.Slot]
 		if aside != nil && aside.state == asideOver {
 			return nil
 		}

@@ -42,7 +42,9 @@ func (d *device) meshConfig() mesh.Config {
 		Replica: d.replica, Identity: d.key,
 		Uplink:   mesh.Uplink{Addresses: d.settings.Addresses, Coordinator: identity.DevicePublic(d.settings.Coordinator), Proxy: http.ProxyFromEnvironment},
 		Software: software(), Random: d.random, Logger: d.logger(), Dial: d.dial,
-		Behind: func(ctx context.Context, h records.Head) (bool, error) { return d.replica.Behind(ctx, &h) },
+		Behind: func(ctx context.Context, h records.Head, holder identity.DeviceID) (bool, error) {
+			return d.replica.Behind(ctx, &h, holder)
+		},
 	}
 }
 

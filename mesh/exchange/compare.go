@@ -420,8 +420,10 @@ func (m *Machine) hearHave(msg *wire.Have) {
 	}
 }
 
-// toldAll takes note of rows of the peer's vector. Where a row in full shows that
-// the peer holds another continuation, its head is asked for, which is evidence.
+// toldAll takes note of rows of the peer's vector. Where a row shows that the peer
+// holds another continuation (another fingerprint at the same counter, or an earlier
+// counter that these starts cannot have had), its head is asked for, which is
+// evidence.
 func (m *Machine) toldAll(rows []wire.VectorRow, compared bool) {
 	for i := range rows {
 		row := &rows[i]
@@ -430,14 +432,12 @@ func (m *Machine) toldAll(rows []wire.VectorRow, compared bool) {
 			m.overdue(b)
 			m.compared(b.ref.Log, row.Counter)
 		}
-		if b == nil || row.Fingerprint == (identity.Hash{}) {
+		if b == nil || row.Counter == 0 {
 			continue
 		}
-		// A row of an earlier counter that these starts cannot have had is of another
-		// continuation.
 		mine, ok := m.cfg.Local.Head(b.ref)
-		if ok && mine.Log == row.Log && (mine.Counter == row.Counter && mine.Fingerprint != row.Fingerprint ||
-			mine.Counter > row.Counter && row.Counter > 0 && !m.cfg.Local.Passed(records.BranchRef{Log: row.Log, Start: row.Start}, row.Counter)) {
+		if ok && row.IsLog(mine.Log) && !b.blocked && (mine.Counter > row.Counter && !m.cfg.Local.Passed(mine.Log, row.ShownStart(), row.Counter) ||
+			mine.Counter == row.Counter && row.Fingerprint != (identity.Hash{}) && mine.Fingerprint != row.Fingerprint) {
 			b.suspect = true
 			m.consider(b)
 		}

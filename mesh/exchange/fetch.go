@@ -238,8 +238,11 @@ func (m *Machine) failed(b *branch, err error, head *records.Head) {
 		b.blocked = true
 		m.report.LogsRefused++
 		alarm := Alarm{Kind: AlarmForked, Log: b.ref.Log, Err: err}
-		if head != nil && !m.ownLog(head.Log) && !m.copied() {
-			alarm.Head = head
+		if head != nil {
+			alarm.Log = head.Log
+			if !m.ownLog(head.Log) && !m.copied() {
+				alarm.Head = head
+			}
 		}
 		m.raise(alarm)
 	case unadmitted:

@@ -216,12 +216,12 @@ func (m *replica) Relation(h *records.Head) records.Relation {
 	return records.Relate(h, nil, &l.head, l.starts)
 }
 
-func (m *replica) Passed(ref records.BranchRef, counter uint64) bool {
-	l := m.logs[ref.Log]
+func (m *replica) Passed(log identity.LogID, start []byte, counter uint64) bool {
+	l := m.logs[log]
 	if l == nil {
 		return false
 	}
-	i := slices.IndexFunc(l.starts, func(s records.Start) bool { return s.ID == ref.Start })
+	i := slices.IndexFunc(l.starts, func(s records.Start) bool { return bytes.HasPrefix(s.ID[:], start) })
 	return i >= 0 && l.starts[i].First <= counter && (i+1 == len(l.starts) || counter < l.starts[i+1].First)
 }
 

@@ -30,8 +30,9 @@ type Local interface {
 	// Relation says how a head stands to the promoted head of its log, by all the
 	// starts that the replica knows.
 	Relation(*records.Head) records.Relation
-	// Passed reports whether what is held may once have been that state of its log.
-	Passed(ref records.BranchRef, counter uint64) bool
+	// Passed reports whether what is held of a log may once have been the state with
+	// that counter, and a newest start whose ID begins so.
+	Passed(log identity.LogID, start []byte, counter uint64) bool
 	// AuthorOf is the certificate under which a log of the replica is held.
 	AuthorOf(identity.LogID) (identity.Certificate, bool)
 	// HeadsOf is the best heads held of all logs of a device.

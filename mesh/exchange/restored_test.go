@@ -50,7 +50,7 @@ func (w *realWorld) meet(t *testing.T, a, b int) (sessions int) {
 			if r.Head == nil {
 				continue
 			}
-			again, err := w.reps[r.n].Behind(t.Context(), r.Head)
+			again, err := w.reps[r.n].Behind(t.Context(), r.Head, w.reps[a+b-r.n].Device())
 			if err != nil {
 				t.Error(err)
 			}

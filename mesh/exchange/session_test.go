@@ -43,8 +43,8 @@ func (l locked) Relation(h *records.Head) records.Relation {
 	return under(l, func() records.Relation { return l.replica.Relation(h) })
 }
 
-func (l locked) Passed(r records.BranchRef, n uint64) bool {
-	return under(l, func() bool { return l.replica.Passed(r, n) })
+func (l locked) Passed(log identity.LogID, start []byte, n uint64) bool {
+	return under(l, func() bool { return l.replica.Passed(log, start, n) })
 }
 
 func (l locked) Frontier(r records.BranchRef) (uint64, int) {

@@ -50,6 +50,14 @@ func ShortName(ref records.BranchRef) Name {
 	return n
 }
 
+// ShownStart returns as much of the start's ID as the name shows.
+func (n *Name) ShownStart() []byte {
+	if n.Short {
+		return n.Start[:shortStart]
+	}
+	return n.Start[:]
+}
+
 // IsLog reports whether the name can be of a branch of log.
 func (n Name) IsLog(log identity.LogID) bool {
 	if n.Short {

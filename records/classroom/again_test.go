@@ -8,6 +8,7 @@ import (
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/classroom"
+	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/records/roster"
 	"github.com/classmesh/classmesh/records/storetest"
 )
@@ -16,7 +17,7 @@ import (
 func (z *zone) meet(a, b int) {
 	z.t.Helper()
 	for _, h := range z.devices[b].HeadsOf(z.devices[a].Device()) {
-		if _, err := z.devices[a].Behind(z.t.Context(), &h); err != nil {
+		if _, err := z.devices[a].Behind(z.t.Context(), &h, identity.DeviceID{}); err != nil {
 			z.t.Fatal(err)
 		}
 	}
@@ -69,7 +70,7 @@ func TestPublishedAgainCountsOnce(t *testing.T) {
 	}
 	for _, h := range z.devices[1].HeadsOf(z.devices[0].Device()) {
 		before := z.progress(0, ana)
-		if _, err := z.devices[0].Behind(t.Context(), &h); err != nil {
+		if _, err := z.devices[0].Behind(t.Context(), &h, identity.DeviceID{}); err != nil {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff(before, z.progress(0, ana)); d != "" {
