@@ -70,13 +70,21 @@ func (s *school) healed(answers int) {
 		Log     identity.LogID
 		Counter uint64
 	}
-	found := map[place]int{} // the continuations of a log may have one counter each
-	total := 0
+	// The continuations of a log may have a counter each, even for the same answer to
+	// the same question; and two devices may have published one at the same time.
+	type answer struct {
+		place
+		at   int64
+		body string
+	}
+	found := map[answer]int{}
 	for line := range strings.Lines(s.run("dump", "--data", s.rooms[len(s.rooms)-1].data)) {
 		var event struct {
 			Kind string
 			place
 			Origin *place
+			At     int64
+			Body   json.RawMessage
 		}
 		if err := json.Unmarshal([]byte(line), &event); err != nil {
 			s.t.Fatal(err)
@@ -85,12 +93,11 @@ func (s *school) healed(answers int) {
 			if event.Origin == nil {
 				event.Origin = &event.place
 			}
-			found[*event.Origin]++
-			total++
+			found[answer{*event.Origin, event.At, string(event.Body)}]++
 		}
 	}
-	if total != answers {
-		s.t.Errorf("there are %d answers of %d: %v", total, answers, found)
+	if len(found) != answers {
+		s.t.Errorf("there are %d answers of %d: %v", len(found), answers, found)
 	}
 }
 
