@@ -214,6 +214,52 @@ func TestPublishedAgain(t *testing.T) {
 	}
 }
 
+// What was superseded while a peer was being served is not published, and goes
+// with the rest.
+func TestPublishedAgainWhileServing(t *testing.T) {
+	w := restore(t)
+	ref := records.BranchRef{Log: w.former.Log(identity.LaneProgress)}
+	if _, err := w.a.SegmentList(t.Context(), ref, 0, 0); err != nil { // pins what is live now
+		t.Fatal(err)
+	}
+	for n := range 40 {
+		if err := put(w.a, reg("a", fmt.Sprint("then ", n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := put(w.a, reg("a", "gap 4")); err != nil {
+		t.Fatal(err)
+	}
+	dropped := 0
+	err := w.store.View(t.Context(), func(tx records.Tx) error {
+		return tx.Branches(func(b records.Branch) error {
+			return tx.Drops(b.Slot, 0, ^uint64(0), func(uint64, uint64) error { dropped++; return nil })
+		})
+	})
+	if list := findings(t, w.store); err != nil || dropped < 40 || len(list) > 0 {
+		t.Fatalf("%v: %d are superseded, found %q", err, dropped, list)
+	}
+	for range 2 {
+		if err := meet(t, w.a, w.hub); err != nil {
+			t.Fatal(err)
+		}
+		w.open(t, w.store)
+		if err := put(w.a, ev("later")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range []records.Store{w.store, w.hubs} {
+		if list := findings(t, s); len(list) > 0 {
+			t.Errorf("found %q", list)
+		}
+	}
+	for what, n := range origins(t, w.hub) {
+		if strings.Contains(what, "then") || n > 1 {
+			t.Errorf("%q is there %d times", what, n)
+		}
+	}
+}
+
 // While a log is set aside pages show what they have shown, and nobody is served
 // it; until everything is with others it is not told to be safe.
 func TestWhatIsAsideIsShown(t *testing.T) {

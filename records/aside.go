@@ -243,6 +243,7 @@ func (b *batch) part(h *Head, way giveWay) (parted bool, err error) {
 	if err := b.setBranch(next); err != nil {
 		return false, err
 	}
+	b.unswept[br.Slot] = sweeping{} // it stays as it is until all of it goes
 	return true, b.forget(map[identity.Hash]bool{br.Receipt: true})
 }
 

@@ -41,6 +41,7 @@ type Checked struct {
 //   - those of them that count at the promoted head have its fingerprint;
 //   - the drop list names stored entries, and later versions of the same
 //     registers;
+//   - what was set aside has a note that can be read;
 //   - the indexes of registers and of events find every entry, and nothing else.
 //
 // It reads a snapshot, each log once and in its order: writing goes on meanwhile.

@@ -237,9 +237,10 @@ func (r *Replica) load(tx Tx) error {
 			br.targets = []*target{newTarget(b.Target, rows)}
 		}
 		r.branches[b.Slot] = br
-		if !br.aside {
-			r.index(br)
+		if br.aside {
+			return nil
 		}
+		r.index(br)
 		return r.findDrops(tx, b.Slot)
 	})
 }

@@ -166,6 +166,9 @@ func (d *device) status(context.Context) (statusReport, error) {
 		s.Again = &againReport{n, going}
 	}
 	for _, l := range d.replica.Logs() {
+		if l.Aside { // another half of a log that is listed as well: what is left of it
+			l.Counter, l.Receipted = l.Unsafe(), 0
+		}
 		if l.Counter == 0 {
 			continue // nothing of it is complete
 		}

@@ -65,7 +65,8 @@ func scan[B any, P bodyOf[B]](v *records.View, p records.RegisterPrefix, fn func
 // Former is what an earlier incarnation of the same device had counted in a
 // register when it was published again in this one. It is kept apart because a
 // new incarnation counts from zero; it stands for a version of its own, with
-// Log as source.
+// Log as source. This release writes none: what it publishes again stands in logs
+// that nobody counts in.
 type Former struct {
 	Log  identity.LogID `json:"log"`
 	Body []byte         `json:"body"` // encoded, without former versions of its own
