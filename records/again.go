@@ -166,11 +166,6 @@ func (b *batch) goOn(slot Slot, state asideState, known map[Origin]bool) error {
 			next.next = max(next.next, next.receipted+1)
 		}
 		entries, err := b.onlyAside(&next, br, known)
-		if err == errMayNot {
-			next = *a
-			next.state, next.held = asideKept, true
-			return b.setAside(next)
-		}
 		if err != nil {
 			return b.abort(err)
 		}
@@ -180,16 +175,16 @@ func (b *batch) goOn(slot Slot, state asideState, known map[Origin]bool) error {
 			}
 			next.published += uint64(len(entries))
 		}
-		if next.next > next.head.Counter && a.state == asidePublishing {
+		switch {
+		case next.next <= next.head.Counter || a.state == asideKept:
+		case next.skipped:
+			next.state, next.held = asideKept, true
+		default:
 			next.state, next.next = asideRemoving, 1
 		}
 	}
 	return b.setAside(next)
 }
-
-// errMayNot: what another device has written would count for nothing if this one
-// published it.
-var errMayNot = errors.New("this device may not author that")
 
 // onlyAside returns the next records that stand only in what was set aside, as
 // they are to be published, and moves a.next behind what it has looked at. br is
@@ -223,7 +218,8 @@ func (b *batch) onlyAside(a *aside, br *branch, known map[Origin]bool) (list []E
 			return nil
 		}
 		if a.device != b.r.device && !b.currentRoster().MayAuthor(b.r.device, env.Kind.Class()) {
-			return errMayNot
+			a.skipped = true // it would count for nothing
+			return nil
 		}
 		again := Entry{Envelope: env.Append(nil), Body: append([]byte(nil), e.Body...)}
 		list = append(list, again)

@@ -53,9 +53,10 @@ type aside struct {
 	head      Head   // what is set aside
 	other     Head   // of those who hold another continuation
 
-	// held: it is of another device, and has something that this one may not
-	// author. The process looks at it again when it is started anew.
-	held bool
+	// skipped: it is of another device, and has something that this one may not
+	// author; held: all else is published. The process looks at it again when it is
+	// started anew.
+	skipped, held bool
 }
 
 const (
@@ -226,7 +227,8 @@ func (b *batch) part(h *Head, way giveWay) (parted bool, err error) {
 		return false, err
 	}
 	err = b.setAside(aside{
-		log: h.Log, slot: br.Slot, lane: br.Lane, device: br.Certificate.Device.ID(), state: asideKept, next: 1, receipted: br.Receipted, at: b.r.cfg.Now().UnixMilli(), head: br.Head, other: *h,
+		log: h.Log, slot: br.Slot, lane: br.Lane, device: br.Certificate.Device.ID(), state: asideKept, next: 1,
+		receipted: br.Receipted, at: b.r.cfg.Now().UnixMilli(), head: br.Head, other: *h,
 	})
 	if err != nil {
 		return false, err

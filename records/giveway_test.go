@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/roster"
 	"github.com/classmesh/classmesh/records/storetest"
 )
 
@@ -120,8 +122,10 @@ func TestGivesWayToTheCoordinator(t *testing.T) {
 	}
 }
 
-// What a device may not author it does not publish for another, and keeps.
+// What a device may not author it does not publish for another, and keeps; the rest
+// goes on.
 func TestGivesWayWithWhatItMayNotAuthor(t *testing.T) {
+	common := records.NewKind(identity.LaneZone, roster.ClassAny, 9)
 	w := newHalves(t, records.Record{Kind: role, Register: true, Learner: pupil, Body: []byte("head")})
 	before := w.z.center(t)
 	// In the lane zone nothing was lost: another continuation of it is a copy's.
@@ -130,7 +134,9 @@ func TestGivesWayWithWhatItMayNotAuthor(t *testing.T) {
 		err = put(copied, records.Record{Kind: role, Register: true, Learner: pupil, Body: []byte("teacher")})
 	}
 	if err == nil {
-		err = put(w.a, records.Record{Kind: role, Register: true, Learner: pupil, Body: []byte("later")})
+		err = put(w.a,
+			records.Record{Kind: role, Register: true, Learner: pupil, Body: []byte("later")},
+			records.Record{Kind: common, Learner: pupil, Body: []byte("for anybody")})
 	}
 	if err == nil {
 		err = meet(t, copied, before)
@@ -149,6 +155,7 @@ func TestGivesWayWithWhatItMayNotAuthor(t *testing.T) {
 	if w.third.State().Fingerprint != before.State().Fingerprint {
 		t.Errorf("%v and %v", w.third.State().Rows, before.State().Rows)
 	}
+	same(t, []string{"for anybody"}, before)
 	kept := 0
 	for _, a := range w.third.Asides() {
 		if a.Ended == 0 {
