@@ -54,6 +54,7 @@ type MeshPeer struct {
 	Equal     bool    // at the last comparison both held the same
 	Lacks     *uint64 // records that are here and, as far as is known, not there; nil: not known
 	Missing   uint64  // records that are there and not here, if it is connected
+	Late      bool    // it has told of work that is not here, though others were asked for it
 	// LastExchange is when it last said something; zero: not since the start.
 	LastExchange time.Time
 
@@ -113,6 +114,7 @@ type meshDevice struct {
 	Sign    string
 	State   string // in words
 	Why     string // what it means and what to do; may be empty
+	Late    string // that it has newer work; may be empty
 	Way     string // over which it is linked
 	Found   string // how it was found
 	Heard   string // when it last said something
@@ -294,6 +296,9 @@ func (d *meshDevice) describe(p *phrases, now time.Time, through []string) {
 		if ms := d.peer.RTT.Milliseconds(); d.peer.RTT > 0 {
 			d.RTT = p.text("mesh.ms", "n", max(ms, 1))
 		}
+	}
+	if d.peer.Late {
+		d.Late = p.text("mesh.late")
 	}
 	if d.peer.Lacks != nil && !d.Bond.linked() {
 		d.Lacks = p.text("mesh.lacks.n", "n", *d.peer.Lacks)

@@ -53,9 +53,9 @@ func TestMeshInWords(t *testing.T) {
 		}, []string{"unused"}},
 		{"apart", web.StateOffline, web.Mesh{Problems: []web.MeshProblem{{Name: "isolated"}}, Peers: []web.MeshPeer{
 			{Device: a, State: web.PeerAway, Address: "10.0.0.9:7701", Via: []string{"remembered"}}, {Device: l, State: web.PeerConnecting},
-			{Device: r5, State: web.PeerKnown, Lacks: new(uint64)}, {Device: r6, State: "gone mad"}}}, []string{
+			{Device: r5, State: web.PeerKnown, Lacks: new(uint64), Late: true}, {Device: r6, State: "gone mad"}}}, []string{
 			"does not let devices see each other", "Does not answer.", "It may be switched off, in another room", "It is being called", "Known, but not linked now", "10.0.0.9:7701",
-			"remembered from before", "0 records that are here", "Not seen on this network.",
+			"remembered from before", "0 records that are here", "newer work that has not arrived here yet", "Not seen on this network.",
 		}, []string{"Both have the same"}},
 		{"through others", web.StateOffline, web.Mesh{Peers: []web.MeshPeer{
 			linked(a, r5, d.replica.Device()), {Device: r5, State: web.PeerKnown, Uplink: true}, {Device: l, State: web.PeerAway, Links: []identity.DeviceID{a}}}}, []string{

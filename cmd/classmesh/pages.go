@@ -73,7 +73,7 @@ func (d *device) pageMesh() web.Mesh {
 	for _, p := range d.node.Status().Peers {
 		peer := web.MeshPeer{
 			Device: p.Device, State: web.PeerState(p.State), Address: p.Address, Via: viaWords(&p),
-			Transport: string(p.Transport), Equal: p.Session.Equal, Lacks: lacks(&p), Missing: p.Missing,
+			Transport: string(p.Transport), Equal: p.Session.Equal, Lacks: lacks(&p), Missing: p.Missing, Late: p.Late,
 			RTT: p.RTT, LastExchange: p.LastExchange, Uplink: p.Uplink,
 		}
 		if d.lan != nil {
