@@ -372,6 +372,9 @@ func (b *batch) acceptDifference(d *Difference, puts []Put, sets []*set) error {
 	if err := b.reach(&br); err != nil {
 		return err
 	}
+	if err := b.reconfirm(&br, &previous); err != nil {
+		return err
+	}
 	b.announce(&br, &previous, &Difference{Base: frontier, Firsts: l.firstsBetween(frontier, d.Head.Counter), Entries: entries})
 	if err := b.setBranch(br); err != nil {
 		return err

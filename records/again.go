@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/roster"
 )
 
 // Publishing again: records that stand only in a continuation that was set aside
@@ -129,7 +130,7 @@ func (r *Replica) origins(ctx context.Context, a *aside) (map[Origin]bool, error
 					return nil
 				}
 				env, err := DecodeEnvelope(e.Envelope)
-				if err == nil && env.Origin != nil {
+				if err == nil && env.Origin.isOf(&e, env) {
 					known[*env.Origin] = true
 				}
 				return err
@@ -217,8 +218,8 @@ func (b *batch) onlyAside(a *aside, br *branch, known map[Origin]bool) (list []E
 		if known[*env.Origin] {
 			return nil
 		}
-		if a.device != b.r.device && !b.currentRoster().MayAuthor(b.r.device, env.Kind.Class()) {
-			a.skipped = true // it would count for nothing
+		if !b.mayPublishOf(a.device, env.Kind.Class()) {
+			a.skipped = true
 			return nil
 		}
 		again := Entry{Envelope: env.Append(nil), Body: append([]byte(nil), e.Body...)}
@@ -231,6 +232,18 @@ func (b *batch) onlyAside(a *aside, br *branch, known map[Origin]bool) (list []E
 	}
 	a.next = next
 	return list, err
+}
+
+// mayPublishOf reports whether records of a class that a device wrote may be
+// published again here. If this device may not author them, they would count for
+// nothing. If the other one may not, or does not belong to the zone any more, they
+// would count, and must not for having been carried by somebody else.
+func (b *batch) mayPublishOf(device identity.DeviceID, class roster.Class) bool {
+	if device == b.r.device {
+		return true
+	}
+	ros := b.currentRoster()
+	return ros.MayConnect(device) == nil && ros.MayAuthor(device, class) && ros.MayAuthor(b.r.device, class)
 }
 
 // holds reports whether an entry of what was set aside is, or has been, in br as

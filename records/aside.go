@@ -226,9 +226,13 @@ func (b *batch) part(h *Head, way giveWay) (parted bool, err error) {
 	if err := b.waitFor(h); err != nil {
 		return false, err
 	}
+	receipted, err := b.confirmed(br)
+	if err != nil {
+		return false, err
+	}
 	err = b.setAside(aside{
 		log: h.Log, slot: br.Slot, lane: br.Lane, device: br.Certificate.Device.ID(), state: asideKept, next: 1,
-		receipted: br.Receipted, at: b.r.cfg.Now().UnixMilli(), head: br.Head, other: *h,
+		receipted: receipted, at: b.r.cfg.Now().UnixMilli(), head: br.Head, other: *h,
 	})
 	if err != nil {
 		return false, err

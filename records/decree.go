@@ -124,6 +124,47 @@ func (br *branch) mayHold(it *ReceiptItem, forked bool) bool {
 	return br.passed(it.Start[:], it.Counter)
 }
 
+// confirmed returns up to where the coordinator has what is held of a branch. The
+// receipt may have come when less was held, so that it could not be seen whether it
+// is of this continuation.
+func (b *batch) confirmed(br *branch) (uint64, error) {
+	if br.Receipted == 0 || br.Receipted > br.Head.Counter {
+		return 0, nil
+	}
+	encoded, err := b.tx.Receipt(br.Receipt)
+	if err != nil && !isNotFound(err) {
+		return 0, b.abort(fmt.Errorf("read receipt: %w", err))
+	}
+	receipt, err := DecodeReceipt(encoded)
+	if err != nil {
+		return 0, nil // it says nothing, and fsck says why
+	}
+	for i := range receipt.Items {
+		if it := &receipt.Items[i]; it.Log == br.Log() && it.Counter == br.Receipted && br.mayHold(it, true) {
+			return it.Counter, nil
+		}
+	}
+	return 0, nil
+}
+
+// reconfirm forgets a receipt that came when less of br was held than before was, and
+// turns out to be of another continuation.
+func (b *batch) reconfirm(br *branch, before *Head) error {
+	if br.Receipted <= before.Counter || br.Receipted > br.Head.Counter {
+		return nil
+	}
+	n, err := b.confirmed(br)
+	if err != nil || n > 0 {
+		return err
+	}
+	former := map[identity.Hash]bool{br.Receipt: true}
+	br.Receipted, br.Receipt = 0, identity.Hash{}
+	if err := b.setBranch(*br); err != nil {
+		return err
+	}
+	return b.forget(former)
+}
+
 // live notes a life of the coordinator. With a higher one, what earlier lives
 // have confirmed must be confirmed anew.
 func (b *batch) live(life uint32) error {
@@ -141,6 +182,14 @@ func (b *batch) live(life uint32) error {
 			next := *br
 			next.Receipted, next.Receipt = 0, identity.Hash{}
 			if err := b.setBranch(next); err != nil {
+				return err
+			}
+		}
+	}
+	for slot := range b.r.asides {
+		if a := *b.aside(slot); a.state == asideKept && a.receipted > 0 {
+			a.receipted, a.next = 0, 1
+			if err := b.setAside(a); err != nil {
 				return err
 			}
 		}

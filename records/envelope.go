@@ -41,6 +41,19 @@ type Origin struct {
 	Leaf    identity.Hash
 }
 
+// isOf reports whether an entry, whose envelope is env, is that record: but for the
+// origin it has the leaf. Anybody can write that something stood somewhere; that it
+// was something else than what is here would make what really stood there seem
+// published. A nil origin is of nothing.
+func (o *Origin) isOf(e *Entry, env Envelope) bool {
+	if o == nil {
+		return false
+	}
+	env.Origin = nil
+	first := Entry{Counter: o.Counter, Envelope: env.Append(nil), Body: e.Body, Stub: e.Stub}
+	return first.Leaf(o.Log) == o.Leaf
+}
+
 // Envelope is what every release understands of a record: it alone decides
 // supersession, erasure, authority and lane. It holds no personal data. The
 // encoding is fixed, strict and frozen:

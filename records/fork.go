@@ -130,7 +130,7 @@ func (b *batch) reconcile(author *identity.Certificate, puts []Put) error {
 			continue
 		}
 		br := b.lookup(o.Log)
-		if br == nil || br.Trouble == "" || br.Certificate.Device != author.Device {
+		if br == nil || br.Trouble == "" || br.Certificate.Device != author.Device || !o.isOf(&puts[i].Entry, *puts[i].Envelope) {
 			continue
 		}
 		e, err := b.tx.Entry(br.Slot, o.Counter)

@@ -63,7 +63,7 @@ func (r *Replica) giveWay(ctx context.Context, log identity.LogID) (w giveWay, e
 					return nil
 				}
 				env, err := DecodeEnvelope(e.Envelope)
-				if err != nil || env.Origin == nil || env.Origin.Log != log || env.Origin.Counter > br.Head.Counter {
+				if err != nil || env.Origin == nil || env.Origin.Log != log || env.Origin.Counter > br.Head.Counter || !env.Origin.isOf(&e, env) {
 					return err // of what stands above the head nobody knows
 				}
 				held, err := tx.Entry(br.Slot, env.Origin.Counter)

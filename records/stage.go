@@ -425,6 +425,9 @@ func (b *batch) promote(ref BranchRef, head uint64) (Plan, error) {
 	if err := b.reach(&br); err != nil {
 		return Plan{}, err
 	}
+	if err := b.reconfirm(&br, &previous); err != nil {
+		return Plan{}, err
+	}
 	b.litter(br.Slot)
 	b.announce(&br, &previous, nil)
 	return Plan{Done: true, Target: t.head.Counter}, b.setBranch(br)
