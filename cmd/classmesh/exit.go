@@ -98,6 +98,7 @@ var outcomes = []struct {
 	{api.ErrOtherCoordinator, exitUnreachable, ""},
 	{api.ErrNotRunning, exitUnreachable, ""},
 	{link.ErrWrongPeer, exitUnreachable, "compare address and code with what the administrator gave you: another coordinator answers there"},
+	{link.ErrAddress, exitInput, "write host and port, such as coordinator.example:8440, or the https:// address that the administrator gave you"},
 	{link.ErrRefused, exitRefused, ""},
 	{link.ErrUnreachable, exitUnreachable, "check the address, and whether the network and the other side are up"},
 	{link.ErrTimeout, exitUnreachable, "check the address, and whether the network and the other side are up"},

@@ -128,7 +128,7 @@ func (conf *DialConfig) attempts() ([]attempt, error) {
 	for _, a := range conf.Addresses {
 		e, err := parseAddress(a)
 		if err != nil {
-			return nil, fmt.Errorf("address %q: %w", a, err)
+			return nil, &fault{kind: ErrAddress, text: fmt.Sprintf("%q: %v", a, err)}
 		}
 		if e.hostPort != "" {
 			viaQUIC = append(viaQUIC, attempt{

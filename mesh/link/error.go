@@ -17,6 +17,8 @@ var (
 	ErrBroken = errors.New("connection broke off")
 	// ErrTimeout: nothing was heard for too long, or a deadline passed.
 	ErrTimeout = errors.New("timed out")
+	// ErrAddress: an address cannot be read; nobody was called.
+	ErrAddress = errors.New("not an address")
 	// ErrUnreachable: nobody listens at the address, or there is no way there.
 	ErrUnreachable = errors.New("cannot be reached")
 	// ErrRefused: the other side answered, and declined.
