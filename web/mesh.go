@@ -165,7 +165,7 @@ func (s *Server) mesh(w http.ResponseWriter, v *visit) error {
 	default:
 		data.Linked = p.text("mesh.linked.some", "n", linked, "all", others)
 	}
-	data.Centre = p.text(centreText(&y, carriers), "names", p.list(carriers))
+	data.Centre = p.text(centreText(&y, carriers, linked > 0), "names", p.list(carriers))
 	data.Drawing = draw(&p, data.Devices, linkState(y.State))
 	if p.err != nil {
 		return p.err
@@ -173,13 +173,16 @@ func (s *Server) mesh(w http.ResponseWriter, v *visit) error {
 	return s.render(w, v, http.StatusOK, "mesh", data)
 }
 
-// centreText is the text that says who reaches the coordinator.
-func centreText(y *Sync, carriers []string) string {
+// centreText is the text that says who reaches the coordinator. Without any link,
+// nobody carries there what this device has.
+func centreText(y *Sync, carriers []string, linked bool) string {
 	switch {
 	case y.State == StateNone, y.State == StateRefused:
 		return "mesh.centre." + string(y.State)
 	case y.State == StateConnected:
 		return "mesh.centre.here"
+	case len(carriers) > 0 && !linked:
+		return "mesh.centre.apart"
 	case len(carriers) > 0:
 		return "mesh.centre.others"
 	}

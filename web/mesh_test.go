@@ -61,6 +61,9 @@ func TestMeshInWords(t *testing.T) {
 			linked(a, r5, d.replica.Device()), {Device: r5, State: web.PeerKnown, Uplink: true}, {Device: l, State: web.PeerAway, Links: []identity.DeviceID{a}}}}, []string{
 			"what each has passes through", "link between others, as they say", "everybody&#39;s work goes there through \u2068room 5\u2069.",
 		}, []string{"Only the links of this device", "Does not answer"}},
+		{"others reach it", web.StateOffline, web.Mesh{Peers: []web.MeshPeer{{Device: r5, State: web.PeerKnown, Uplink: true}}}, []string{
+			"linked to 0 of 4 others", "The centre is reached by \u2068room 5\u2069, but this device has no link there now",
+		}, []string{"everybody&#39;s work goes there", "Nobody is known"}},
 		{"off", web.StateConnected, web.Mesh{Off: true}, []string{"exchanges with the centre only"}, nil},
 		{"alone", web.StateNone, web.Mesh{}, []string{"has not joined a centre"}, nil},
 		{"refused", web.StateRefused, web.Mesh{}, []string{"The centre refuses this device"}, nil},

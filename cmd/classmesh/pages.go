@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
 
 	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/records/identity"
@@ -57,6 +59,9 @@ func (d *device) pageSync() web.Sync {
 			Since: p.Since, Equal: p.Session.Equal,
 		})
 	}
+	slices.SortFunc(s.Peers, func(a, b web.SyncPeer) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), a.Device.Compare(b.Device))
+	})
 	return s
 }
 
