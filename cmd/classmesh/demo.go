@@ -261,7 +261,7 @@ func (d *demo) makeUp(ctx context.Context) (err error) {
 		{Name: "Grace Otieno", Username: "teacher", Role: classroom.RoleTeacher, Groups: classes},
 		{Name: "Daniel Mwangi", Username: "administrator", Role: classroom.RoleAdministrator},
 	} {
-		u.Language, u.Password = "en", demoPassword
+		u.Password = demoPassword // and no language: the browser's counts
 		if _, err := classroom.AddUser(ctx, first.replica, first.gate, identity.UserID{}, u); err != nil {
 			return err
 		}

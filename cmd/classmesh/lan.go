@@ -133,7 +133,7 @@ func (l *lan) look(at netip.AddrPort, quiet bool) (err error) {
 		Join:    l.join, Found: l.found, Hint: l.hear, Random: l.d.random, Logger: log,
 		Conflict: func(c gossip.Conflict) {
 			l.copies.hear(c)
-			log.Warn("a device is at two addresses: it was copied, or has moved", "device", c.Known.Device, "one", c.Known.Call, "other", c.Other.Call)
+			log.Warn("a device is at two addresses: it was copied, or has moved", "who", c.Known.Device, "one", c.Known.Call, "other", c.Other.Call)
 		},
 	})
 	if err == nil {

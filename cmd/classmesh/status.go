@@ -260,7 +260,7 @@ func (s *statusReport) print(w io.Writer) error {
 	if s.Uplink.NotYetSafe == 0 {
 		fmt.Fprintln(w, "safe         everything here is safe with the coordinator")
 	} else {
-		fmt.Fprintf(w, "safe         %d changes are not yet with the coordinator\n", s.Uplink.NotYetSafe)
+		fmt.Fprintf(w, "safe         %d records are not yet with the coordinator\n", s.Uplink.NotYetSafe)
 	}
 	if a := s.Again; a != nil {
 		fmt.Fprintf(w, "restored     from a backup, or copied: %d records that only this device had were published again\n", a.Records)
@@ -302,7 +302,7 @@ func (s *statusReport) print(w io.Writer) error {
 }
 
 // errAilments ends a diagnosis that found something.
-var errAilments = errors.New("something keeps this device from others")
+var errAilments = errors.New("something keeps this device from the coordinator or from other devices")
 
 // diagnose says what keeps the device from others, as far as it can tell.
 func (s *statusReport) diagnose(w io.Writer) error {
@@ -335,6 +335,6 @@ func (s *statusReport) diagnose(w io.Writer) error {
 	if found > 0 {
 		return errAilments
 	}
-	_, err := fmt.Fprintln(w, "nothing was found that keeps this device from others")
+	_, err := fmt.Fprintln(w, "nothing was found that keeps this device from the coordinator or from others")
 	return err
 }
