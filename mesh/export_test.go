@@ -68,6 +68,7 @@ const (
 	LongestAsk   = longestAsk
 	AskEvery     = askEvery
 	MaxAwaited   = maxAwaited
+	MaxOfOne     = maxOfOne
 	ChecksAtOnce = checksAtOnce
 	ChecksPerSec = checksPerSec
 )
@@ -76,8 +77,8 @@ type Awaiting struct{ a *awaiting }
 
 func NewAwaiting(draw func(n int) int) Awaiting { return Awaiting{newAwaiting(draw)} }
 
-func (a Awaiting) News(now time.Time, log identity.LogID, counter, held uint64) bool {
-	return a.a.news(now, log, counter, held)
+func (a Awaiting) News(now time.Time, log identity.LogID, author identity.DeviceID, counter, held uint64) bool {
+	return a.a.news(now, log, author, counter, held)
 }
 
 func (a Awaiting) Add(now time.Time, log identity.LogID, author identity.DeviceID, counter uint64) {

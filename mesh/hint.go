@@ -34,6 +34,7 @@ const (
 // Bounds of what hints cost, whoever tells them.
 const (
 	maxAwaited   = 1024 // logs
+	maxOfOne     = 32   // of one author's device, so that it leaves room for others
 	checksAtOnce = 64   // of signatures
 	checksPerSec = 8    // and then
 )
@@ -43,9 +44,10 @@ const (
 type awaiting struct {
 	draw    func(n int) int // a number from 0 up to n
 	logs    map[identity.LogID]*awaited
-	allowed float64   // checks of signatures
-	since   time.Time // when allowed was right
-	asked   time.Time // when peers were last asked
+	of      map[identity.DeviceID]int // how many of them
+	allowed float64                   // checks of signatures
+	since   time.Time                 // when allowed was right
+	asked   time.Time                 // when peers were last asked
 }
 
 // awaited is a log of which there is more than what is here.
@@ -58,14 +60,14 @@ type awaited struct {
 }
 
 func newAwaiting(draw func(n int) int) *awaiting {
-	return &awaiting{draw: draw, logs: map[identity.LogID]*awaited{}, allowed: checksAtOnce}
+	return &awaiting{draw: draw, logs: map[identity.LogID]*awaited{}, of: map[identity.DeviceID]int{}, allowed: checksAtOnce}
 }
 
 // news reports whether a head at a counter is worth looking at its signature:
 // held is the counter up to which the log is here.
-func (a *awaiting) news(now time.Time, log identity.LogID, counter, held uint64) bool {
+func (a *awaiting) news(now time.Time, log identity.LogID, author identity.DeviceID, counter, held uint64) bool {
 	l := a.logs[log]
-	if counter <= held || l != nil && counter <= l.newest || l == nil && len(a.logs) >= maxAwaited {
+	if counter <= held || l != nil && counter <= l.newest || l == nil && a.full(author) {
 		return false
 	}
 	if passed := now.Sub(a.since).Seconds(); passed > 0 {
@@ -79,13 +81,19 @@ func (a *awaiting) news(now time.Time, log identity.LogID, counter, held uint64)
 	return true
 }
 
+// full reports whether no more logs of an author are awaited.
+func (a *awaiting) full(author identity.DeviceID) bool {
+	return len(a.logs) >= maxAwaited || a.of[author] >= maxOfOne
+}
+
 // add notes a head that its author has signed. What it says does not begin the
 // waits anew: who signs heads of what nobody has would be asked for at every one.
 func (a *awaiting) add(now time.Time, log identity.LogID, author identity.DeviceID, counter uint64) {
 	switch l := a.logs[log]; {
 	case l != nil:
 		l.newest = max(l.newest, counter)
-	case len(a.logs) < maxAwaited:
+	case !a.full(author):
+		a.of[author]++
 		a.logs[log] = &awaited{author: author, next: counter, newest: counter, due: now.Add(a.about(grace))}
 	}
 }
@@ -106,6 +114,9 @@ func (a *awaiting) step(now time.Time, held func(identity.LogID) (uint64, bool))
 		switch {
 		case !ok || counter >= l.newest:
 			delete(a.logs, log)
+			if a.of[l.author]--; a.of[l.author] == 0 {
+				delete(a.of, l.author)
+			}
 			continue
 		case counter >= l.next: // it does come; the rest may be on its way
 			l.next, l.due, l.wait = l.newest, now.Add(a.about(grace)), 0
@@ -192,7 +203,7 @@ func (n *Node) HearHead(b []byte) {
 		return
 	}
 	s.mu.Lock()
-	news := s.awaiting.news(now, h.Log, h.Counter, held)
+	news := s.awaiting.news(now, h.Log, a.device, h.Counter, held)
 	s.mu.Unlock()
 	if !news || !s.admits(h.Log) || h.Verify(a.key) != nil {
 		return

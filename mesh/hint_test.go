@@ -39,7 +39,7 @@ func (e *expectations) held(log identity.LogID) (uint64, bool) { return e.holds[
 // hear is how a head is heard that its author has signed.
 func (e *expectations) hear(n byte, counter uint64) bool {
 	log := identity.LogID{n}
-	news := e.News(e.now, log, counter, e.holds[log])
+	news := e.News(e.now, log, identity.DeviceID{n}, counter, e.holds[log])
 	if news {
 		e.Add(e.now, log, identity.DeviceID{n}, counter)
 	}
@@ -158,9 +158,9 @@ func TestAwaitingIsBounded(t *testing.T) {
 	e = newExpectations(t)
 	for n := range 4 * mesh.MaxAwaited {
 		e.now = e.now.Add(time.Second / mesh.ChecksPerSec)
-		log := identity.LogID{1, byte(n), byte(n >> 8)}
-		if news := e.News(e.now, log, 1, 0); news {
-			e.Add(e.now, log, identity.DeviceID{1}, 1)
+		log, author := identity.LogID{1, byte(n), byte(n >> 8)}, identity.DeviceID{byte(n % 100)}
+		if news := e.News(e.now, log, author, 1, 0); news {
+			e.Add(e.now, log, author, 1)
 		}
 	}
 	if e.Len() != mesh.MaxAwaited {
@@ -170,10 +170,26 @@ func TestAwaitingIsBounded(t *testing.T) {
 	if most := int(time.Hour / mesh.AskEvery); len(asked) > most {
 		t.Errorf("asked %d times in an hour", len(asked))
 	}
+	// As many logs of one device: there is room for others, and for it when they came.
+	e = newExpectations(t)
+	for n := range 4 * mesh.MaxOfOne {
+		log := identity.LogID{1, byte(n), byte(n >> 8)}
+		if e.News(e.now.Add(time.Duration(n)*time.Second), log, identity.DeviceID{1}, 1, 0) {
+			e.Add(e.now, log, identity.DeviceID{1}, 1)
+		}
+	}
+	e.now = e.now.Add(time.Hour)
+	if e.Len() != mesh.MaxOfOne || !e.hear(2, 1) {
+		t.Errorf("of one device %d logs are awaited", e.Len())
+	}
+	e.holds[identity.LogID{1, 3}] = 1
+	if e.during(time.Second); e.Len() != mesh.MaxOfOne || !e.News(e.now, identity.LogID{1, 200}, identity.DeviceID{1}, 1, 0) {
+		t.Error("what came still takes room")
+	}
 	// As many signatures as anybody likes.
 	e, checks := newExpectations(t), 0
 	for range 100_000 {
-		if e.News(e.now, identity.LogID{1}, 1, 0) {
+		if e.News(e.now, identity.LogID{1}, identity.DeviceID{1}, 1, 0) {
 			checks++
 		}
 		e.now = e.now.Add(100 * time.Microsecond)
