@@ -161,7 +161,7 @@ func checkVector(p *peer, branches []records.Branch) error {
 			continue
 		}
 		rows = append(rows, records.VectorRow{
-			BranchRef: records.BranchRef{Log: b.Log(), Start: start}, Lane: b.Lane, Counter: h.Counter, Staged: b.Target.Counter,
+			BranchRef: records.BranchRef{Log: b.Log(), Start: start}, Lane: b.Lane, Counter: h.Counter, Staged: b.Target.Counter, Receipted: b.Receipted,
 		})
 	}
 	if got := p.State().Rows; !slices.Equal(got, rows) {

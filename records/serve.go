@@ -47,7 +47,7 @@ func (r *Replica) State() *State {
 	text = binary.BigEndian.AppendUint64(text, s.Epoch.Number)
 	for i, br := range list {
 		h := &br.Head
-		s.Rows[i] = VectorRow{BranchRef: br.ref(), Lane: br.Lane, Counter: h.Counter, Staged: br.Target.Counter}
+		s.Rows[i] = VectorRow{BranchRef: br.ref(), Lane: br.Lane, Counter: h.Counter, Staged: br.Target.Counter, Receipted: br.Receipted}
 		if !h.IsZero() {
 			text = append(text, h.Log[:]...)
 			text = binary.BigEndian.AppendUint64(text, h.Counter)

@@ -27,6 +27,9 @@ type VectorRow struct {
 	// Staged is the counter of the target of which segments are staged
 	// above the frontier, or 0. They are offered as what they are.
 	Staged uint64
+	// Receipted is up to where the coordinator has the log, as far as receipts that
+	// are held say.
+	Receipted uint64
 }
 
 // Account introduces a head: whose it is and how it continues what the

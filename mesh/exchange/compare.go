@@ -34,19 +34,17 @@ import (
 // A side that has reason to think that it lacks something does not wait: see
 // compareAtOnce.
 type comparison struct {
-	ours, theirs *wire.Counters   // last said and heard
-	of           *records.State   // what ours was said of
-	fresh        bool             // theirs was heard and not judged yet
-	answer       bool             // theirs asks for a reply
-	delaying     bool             // TimerAnswer is running
-	delayed      bool             // it has run out
-	asked        bool             // ours did, and there is none yet
-	round        uint32           // vectors exchanged
-	awaiting     bool             // a VectorReply is due, or if buckets is not 0 a Vector
-	sent         *records.State   // what the last vector, or its checksums, were made of
-	buckets      int              // how many checksums were sent
-	names        []wire.VectorRow // see fullNames
-	namesOf      *records.State   // of what they are
+	ours, theirs *wire.Counters // last said and heard
+	of           *records.State // what ours was said of
+	fresh        bool           // theirs was heard and not judged yet
+	answer       bool           // theirs asks for a reply
+	delaying     bool           // TimerAnswer is running
+	delayed      bool           // it has run out
+	asked        bool           // ours did, and there is none yet
+	round        uint32         // vectors exchanged
+	awaiting     bool           // a VectorReply is due, or if buckets is not 0 a Vector
+	sent         *records.State // what the last vector, or its checksums, were made of
+	buckets      int            // how many checksums were sent
 	level        level
 	at           [2]identity.Hash // our and their fingerprint when level was reached
 
@@ -214,7 +212,7 @@ func (m *Machine) compareAtOnce() {
 // counters returns what there is to say of what is held here.
 func (m *Machine) counters() (*wire.Counters, *records.State) {
 	s := m.snapshot()
-	now := &wire.Counters{Epoch: s.Epoch, Fingerprint: s.Fingerprint, Round: m.compare.round, Safe: m.safeSum(s)}
+	now := &wire.Counters{Epoch: s.Epoch, Fingerprint: s.Fingerprint, Round: m.compare.round, Safe: safeSum(s)}
 	for i := range s.Rows {
 		now.Staged = now.Staged || s.Rows[i].Staged > s.Rows[i].Counter
 	}
@@ -354,15 +352,12 @@ func (m *Machine) roundBegan() {
 // buckets of which the peer has told all.
 func (m *Machine) answerVector(theirs []wire.VectorRow, msg *wire.Vector) {
 	s := m.snapshot()
-	rows := m.fullNames(s)
+	rows := fullNames(s, msg.Buckets)
 	if msg.Full {
 		rows = m.vectorOf(s, true)
 	}
 	var differing []wire.VectorRow
 	for _, row := range rows {
-		if !msg.Buckets.Has(row.Log) {
-			continue
-		}
 		their := matching(theirs, row.BranchRef)
 		if their != nil && same(&row, their) {
 			continue

@@ -195,7 +195,7 @@ func (m *replica) State() *records.State {
 			binary.Write(sum, binary.BigEndian, l.head.Counter)
 			sum.Write(l.head.Fingerprint[:])
 		}
-		s.Rows = append(s.Rows, records.VectorRow{BranchRef: l.ref(), Lane: l.lane, Counter: l.head.Counter, Staged: l.target.Counter})
+		s.Rows = append(s.Rows, records.VectorRow{BranchRef: l.ref(), Lane: l.lane, Counter: l.head.Counter, Staged: l.target.Counter, Receipted: l.receipted})
 	}
 	s.Fingerprint = identity.Hash(sum.Sum(nil))
 	return s

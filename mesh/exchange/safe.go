@@ -22,11 +22,11 @@ type safety struct {
 
 // safeSum is a checksum of how far the logs held here are known to be safe. It
 // need not withstand anybody: who lies about it learns no more, and gets less.
-func (m *Machine) safeSum(s *records.State) uint64 {
+func safeSum(s *records.State) uint64 {
 	sum, known := fnv.New64a(), false
 	var row [16]byte
 	for i := range s.Rows {
-		if counter := m.cfg.Local.Receipted(s.Rows[i].Log); counter > 0 {
+		if counter := s.Rows[i].Receipted; counter > 0 {
 			known = true
 			copy(row[:8], s.Rows[i].Log[:])
 			binary.BigEndian.PutUint64(row[8:], counter)
@@ -53,7 +53,7 @@ func (m *Machine) compareSafe() {
 		if i > 0 && s.Rows[i].Log == s.Rows[i-1].Log || len(rows) == wire.MaxVectorRows {
 			continue // another branch
 		}
-		if counter := m.cfg.Local.Receipted(s.Rows[i].Log); counter > 0 {
+		if counter := s.Rows[i].Receipted; counter > 0 {
 			rows = append(rows, wire.VectorRow{Name: nameOf(s, s.Rows[i].BranchRef), Lane: s.Rows[i].Lane, Counter: counter})
 		}
 	}

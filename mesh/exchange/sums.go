@@ -38,26 +38,30 @@ func (m *Machine) sendVector() {
 	c.awaiting, c.sent, c.buckets = true, m.snapshot(), 0
 	if rows := len(c.sent.Rows); !full && rows >= m.sumsFrom && m.report.Features.Has(wire.FeatureSums) {
 		c.buckets = bucketsOf(rows)
-		m.send(wire.NewVectorSums(m.fullNames(c.sent), c.buckets))
+		m.send(wire.NewVectorSums(rowsOf(c.sent), c.buckets))
 		return
 	}
 	m.send(wire.NewVector(m.vectorOf(c.sent, full), full)...)
 }
 
-// fullNames returns the rows of a vector with names in full, and no
-// fingerprints. A round needs them several times, and they must not be changed.
-func (m *Machine) fullNames(s *records.State) []wire.VectorRow {
-	c := &m.compare
-	if c.namesOf == s {
-		return c.names
+// rowsOf returns what is told of a vector, ascending by log: all but what is more
+// than one may have.
+func rowsOf(s *records.State) []records.VectorRow {
+	return s.Rows[:min(len(s.Rows), wire.MaxVectorRows)]
+}
+
+// fullNames returns rows of a vector that are in some buckets, with names in full
+// and no fingerprints.
+func fullNames(s *records.State, in wire.Buckets) (rows []wire.VectorRow) {
+	if len(in) == 0 { // all
+		rows = make([]wire.VectorRow, 0, len(s.Rows))
 	}
-	rows := make([]wire.VectorRow, min(len(s.Rows), wire.MaxVectorRows))
-	for i := range rows {
-		r := &s.Rows[i]
-		rows[i] = wire.VectorRow{Name: wire.FullName(r.BranchRef), Lane: r.Lane, Counter: r.Counter, Staged: r.Staged}
+	for i := range rowsOf(s) {
+		if r := &s.Rows[i]; in.Has(r.Log) {
+			rows = append(rows, wire.VectorRow{Name: wire.FullName(r.BranchRef), Lane: r.Lane, Counter: r.Counter, Staged: r.Staged})
+		}
 	}
 	sortRows(rows)
-	c.names, c.namesOf = rows, s
 	return rows
 }
 
@@ -71,20 +75,16 @@ func (m *Machine) hearVectorSums(msg *wire.VectorSums) {
 	}
 	m.roundBegan()
 	c.awaiting, c.sent = true, m.snapshot()
-	all := m.fullNames(c.sent)
-	ours := wire.NewVectorSums(all, len(msg.Sums))
+	ours := wire.NewVectorSums(rowsOf(c.sent), len(msg.Sums))
 	buckets := wire.NewBuckets(len(msg.Sums))
 	for i, sum := range ours.Sums {
 		if sum != msg.Sums[i] {
 			buckets.Add(i)
 		}
 	}
-	var rows []wire.VectorRow
-	for _, row := range all {
-		if buckets.Has(row.Log) {
-			row.Name = nameOf(c.sent, row.BranchRef)
-			rows = append(rows, row)
-		}
+	rows := fullNames(c.sent, buckets)
+	for i := range rows {
+		rows[i].Name = nameOf(c.sent, rows[i].BranchRef)
 	}
 	sortRows(rows)
 	m.send(wire.NewVectorOf(rows, buckets)...)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/records/message"
 )
@@ -28,12 +29,11 @@ type VectorSums struct {
 	sums []byte
 }
 
-// NewVectorSums returns the checksums of ascending rows with names in full, n
-// of them. The checksum of a bucket is the first 8 bytes, as a big-endian
+// NewVectorSums returns the checksums of ascending rows, n of them. The checksum of a bucket is the first 8 bytes, as a big-endian
 // number, of the labelled hash of its rows: of each
 //
 //	log 32, start 8, counter 8, staged 8 (0 unless above counter)
-func NewVectorSums(rows []VectorRow, n int) *VectorSums {
+func NewVectorSums(rows []records.VectorRow, n int) *VectorSums {
 	m := &VectorSums{Sums: make([]uint64, n)}
 	var text []byte
 	for bucket := range m.Sums {

@@ -11,17 +11,17 @@ import (
 )
 
 // someRows returns rows of n logs, ascending.
-func someRows(random *rand.Rand, n int) []wire.VectorRow {
-	rows := make([]wire.VectorRow, n)
+func someRows(random *rand.Rand, n int) []records.VectorRow {
+	rows := make([]records.VectorRow, n)
 	for i := range rows {
 		var ref records.BranchRef
 		for j := 0; j < len(ref.Log); j += 8 {
 			binary.BigEndian.PutUint64(ref.Log[j:], random.Uint64())
 		}
 		binary.BigEndian.PutUint64(ref.Start[:], random.Uint64())
-		rows[i] = wire.VectorRow{Name: wire.FullName(ref), Counter: random.Uint64N(1000)}
+		rows[i] = records.VectorRow{BranchRef: ref, Counter: random.Uint64N(1000)}
 	}
-	slices.SortFunc(rows, func(a, b wire.VectorRow) int { return a.Compare(b.Name) })
+	slices.SortFunc(rows, func(a, b records.VectorRow) int { return a.Log.Compare(b.Log) })
 	return rows
 }
 
@@ -32,11 +32,11 @@ func TestSumsShowWhatDiffers(t *testing.T) {
 	for _, n := range []int{wire.MinSums, 64, wire.MaxSums} {
 		rows := someRows(random, 300)
 		before := wire.NewVectorSums(rows, n)
-		for name, change := range map[string]func(r *wire.VectorRow){
-			"counter":        func(r *wire.VectorRow) { r.Counter++ },
-			"staged":         func(r *wire.VectorRow) { r.Staged = r.Counter + 1 },
-			"start":          func(r *wire.VectorRow) { r.Start[7] ^= 1 },
-			"end of the log": func(r *wire.VectorRow) { r.Log[31] ^= 1 },
+		for name, change := range map[string]func(r *records.VectorRow){
+			"counter":        func(r *records.VectorRow) { r.Counter++ },
+			"staged":         func(r *records.VectorRow) { r.Staged = r.Counter + 1 },
+			"start":          func(r *records.VectorRow) { r.Start[7] ^= 1 },
+			"end of the log": func(r *records.VectorRow) { r.Log[31] ^= 1 },
 		} {
 			i := random.IntN(len(rows))
 			changed := slices.Clone(rows)
