@@ -8,9 +8,10 @@
 // signed. [Replica.Read] answers questions, over what counts. [Replica.State]
 // and [Replica.Difference] say and serve what is held,
 // [Replica.AcceptDifference] takes what another replica holds, and
-// [Replica.Watch] tells of each commit. Differences larger than a small one,
-// which are to be staged by segments ([SegmentList], [SegmentData]), are not
-// taken yet.
+// [Replica.Watch] tells of each commit. What is too large for one difference
+// is fetched segment by segment: [Replica.AcceptSegmentList] says what is
+// needed, [Replica.AcceptSegmentData] stages it, and [Replica.Promote] makes it
+// count once nothing is lacking.
 //
 // Beneath stand the formats, which can hardly be changed later: [Envelope],
 // [Entry] and its leaf, [Sum] (the fingerprint's arithmetic), [Row] and

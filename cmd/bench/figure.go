@@ -15,7 +15,7 @@ type figure struct {
 	note           string // in place of values: why there are none
 }
 
-// bound is what design section 13 asks of a figure. A zero value asks nothing.
+// bound is what is asked of a figure. A zero value asks nothing.
 type bound struct {
 	must, moonshot float64
 	more           bool // that much at least; otherwise that much at most
@@ -94,8 +94,8 @@ func sizeName(n int) string {
 	return strconv.Itoa(n)
 }
 
-// bySize picks the bound for a zone of n records from those that the design
-// gives for 10,000, 100,000 and 1,000,000.
+// bySize picks the bound for a zone of n records from those that are
+// given for 10,000, 100,000 and 1,000,000.
 func bySize(n int, small, middle, large bound) bound {
 	switch {
 	case n <= 30_000:

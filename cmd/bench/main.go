@@ -17,7 +17,7 @@
 // The program rows are classmesh itself, built and started as people start it.
 //
 // Machines are noisy: each figure is the median of the runs, with the range, and
-// stands next to what design section 13 asks for, and to the limits measured in
+// stands next to what is asked of it, and to the limits measured in
 // the same run: how fast bbolt takes keys in ascending order, how fast a stream
 // of bytes goes over the same link, and so on. docs/performance.md says how to
 // read the table.

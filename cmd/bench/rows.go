@@ -2,8 +2,8 @@ package main
 
 import "fmt"
 
-// rows lists all rows of the table for zones of the given sizes, with what
-// design section 13 asks of each.
+// rows lists all rows of the table for zones of the given sizes, with what is
+// asked of each.
 func rows(sizes []int) []*figure {
 	var all []*figure
 	row := func(id, what, unit string, b bound) {

@@ -284,10 +284,13 @@ func chosenDevice(ctx context.Context, a *api.Admin, zone identity.ZoneID, which
 			found++
 		}
 	}
-	if found != 1 {
-		return api.Device{}, fmt.Errorf("find device %q: there are %d of that name, and none with that ID: %w", which, found, coordinator.ErrNotFound)
+	switch found {
+	case 0:
+		return api.Device{}, fmt.Errorf("find device %q: %w: \"classmesh coordinator device list\" shows the names and IDs", which, coordinator.ErrNotFound)
+	case 1:
+		return d, nil
 	}
-	return d, nil
+	return api.Device{}, fmt.Errorf("find device %q: %d devices have that name: give the ID: %w", which, found, coordinator.ErrNotFound)
 }
 
 func newSessionListCommand(p *program) *cobra.Command {

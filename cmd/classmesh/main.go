@@ -17,7 +17,10 @@
 //	                     each of these operations on a device
 //	metrics*, disk_*     what operators measure
 //	socket, control      the same through the socket of the process that runs
-//	lan, neighbours      how a device finds others; whom others are linked to
+//	lan, network, meet   how a device finds others, and with the coordinator's help
+//	neighbours, heads, copies
+//	                     what others tell by gossip: links, news, being there twice
+//	limit                what the way to the coordinator may carry a day
 //	demo, demo_*         a coordinator and devices in one process, and what cuts
 //	                     them off: cables, seats, switches, terminal, page
 //
