@@ -92,7 +92,7 @@ func (n *Node) silence() []Finding {
 	case known > 0 && !tried:
 		return nil
 	case len(announced) > 0:
-		return []Finding{{Problem: Isolated, Detail: n.names(announced, ""), Words: "This network does not let devices see each other: " + n.names(announced, "another device") + ": announced here, but not to be called. " + openUp}}
+		return []Finding{{Problem: Isolated, Detail: n.listed(announced), Words: "This network does not let devices see each other: " + n.names(announced, "another device") + ": announced here, but not to be called. " + openUp}}
 	case elsewhere != "" && known > 0:
 		return []Finding{{Problem: NobodyAnswers, Words: "None of the other devices answers, but some are at work, which shows by the coordinator: " + elsewhere + ". If they are here, this network does not let devices see each other: " + lowerFirst(openUp)}}
 	case elsewhere != "":
@@ -100,7 +100,7 @@ func (n *Node) silence() []Finding {
 	case known == 0:
 		return []Finding{{Problem: NobodySeen, Words: "No other device of the zone was seen on this network. If one is on, the network does not pass announcements (multicast): give its address with --peer HOST:PORT, once."}}
 	}
-	return []Finding{{Problem: NobodyAnswers, Detail: n.names(silent, ""), Words: "None of the other devices answers: " + n.names(silent, "another device") + ". They may be switched off, or in another network."}}
+	return []Finding{{Problem: NobodyAnswers, Detail: n.listed(silent), Words: "None of the other devices answers: " + n.names(silent, "another device") + ". They may be switched off, or in another network."}}
 }
 
 // openUp is what to do about a network that keeps its clients apart.
@@ -108,22 +108,40 @@ const openUp = "Switch off client isolation (also called AP or guest isolation) 
 
 func lowerFirst(s string) string { return strings.ToLower(s[:1]) + s[1:] }
 
-// names lists devices by what people call them, a few of many; whoever is not
-// named is called unnamed, if that is not empty.
-func (n *Node) names(devices map[identity.DeviceID]bool, unnamed string) string {
+// called returns what people call devices, a few of many, and how many more
+// there are.
+func (n *Node) called(devices map[identity.DeviceID]bool) (list []string, more int) {
 	const most = 5
-	var list []string
 	for _, d := range n.cfg.Replica.Roster().Devices {
 		if devices[d.ID()] && d.ID() != n.self() {
 			list = append(list, d.Name)
 		}
 	}
 	slices.Sort(list)
+	if more = len(list) - most; more > 0 {
+		return list[:most], more
+	}
+	return list, 0
+}
+
+// listed lists devices in no language.
+func (n *Node) listed(devices map[identity.DeviceID]bool) string {
+	list, more := n.called(devices)
+	if more > 0 {
+		list = append(list, fmt.Sprintf("+%d", more))
+	}
+	return strings.Join(list, ", ")
+}
+
+// names lists devices in words; whoever is not named is called unnamed, if that
+// is not empty.
+func (n *Node) names(devices map[identity.DeviceID]bool, unnamed string) string {
+	list, more := n.called(devices)
 	if len(list) == 0 && len(devices) > 0 {
 		return unnamed
 	}
-	if len(list) > most {
-		list = append(list[:most], fmt.Sprintf("%d more", len(list)-most))
+	if more > 0 {
+		list = append(list, fmt.Sprintf("%d more", more))
 	}
 	if last := len(list) - 1; last > 0 {
 		return strings.Join(list[:last], ", ") + " and " + list[last]

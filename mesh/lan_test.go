@@ -320,6 +320,25 @@ func TestDoctor(t *testing.T) {
 	})
 }
 
+// Whom a finding is about is told in words, and beside them in no language.
+func TestDoctorNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork(t, 8, 7)
+		defer w.stopAll()
+		w.setCut(func(a, b int) bool { return true }, false)
+		w.start(1)
+		for i := 2; i <= 8; i++ {
+			w.devices[1].book.Learn(discovery.Sighting{Device: w.zone.keys[i].Public().ID(), Address: addressOf(i), Source: discovery.Remembered})
+		}
+		w.after(time.Minute)
+		f := w.devices[1].node.Doctor([]discovery.Interface{{Name: "eth0"}})
+		if len(f) != 1 || f[0].Detail != "room 2, room 3, room 4, room 5, room 6, +2" ||
+			!strings.Contains(f[0].Words, "room 2, room 3, room 4, room 5, room 6 and 2 more") {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
 // What a peer lacks is known while it is connected, and afterwards from what it
 // last told; so is when it last said something, and which way led to it.
 func TestWhatPeersLack(t *testing.T) {
