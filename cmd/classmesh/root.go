@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -54,11 +55,20 @@ func requireCommands(c *cobra.Command) {
 		c.Args = cobra.ArbitraryArgs
 		c.RunE = func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("%s: there is no command %q", c.CommandPath(), args[0])
+				return usagef("%sthere is no command %q", inCommand(c), args[0])
 			}
-			return usagef("%s: name a command", c.CommandPath())
+			return usagef("%sname a command", inCommand(c))
 		}
 	}
+}
+
+// inCommand begins the words about a command: they stand behind the program's
+// name.
+func inCommand(c *cobra.Command) string {
+	if !c.HasParent() {
+		return ""
+	}
+	return strings.TrimPrefix(c.CommandPath(), c.Root().Name()+" ") + ": "
 }
 
 // arguments demands exactly the named arguments.
@@ -66,9 +76,9 @@ func arguments(names ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch {
 		case len(args) < len(names):
-			return usagef("%s: %s is missing", c.CommandPath(), names[len(args)])
+			return usagef("%s%s is missing", inCommand(c), names[len(args)])
 		case len(args) > len(names):
-			return usagef("%s: %q is one argument too many", c.CommandPath(), args[len(names)])
+			return usagef("%s%q is one argument too many", inCommand(c), args[len(names)])
 		}
 		return nil
 	}
@@ -87,7 +97,7 @@ func requireFlags(c *cobra.Command, names ...string) {
 	c.PreRunE = func(c *cobra.Command, args []string) error {
 		for _, name := range names {
 			if f := c.Flags().Lookup(name); f.Value.String() == "" {
-				return usagef("%s: --%s is missing: %s", c.CommandPath(), name, f.Usage)
+				return usagef("%s--%s is missing: %s", inCommand(c), name, f.Usage)
 			}
 		}
 		if before != nil {

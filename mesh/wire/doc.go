@@ -17,13 +17,15 @@
 // not know ends the session, unless it is 128 or above: such frames are read
 // over. A field that a release does not know is dropped.
 //
-//	 1 Hello         2 Bye            3 Roster     4 WantRoster
-//	 5 Counters      6 Vector         7 VectorReply  8 Have
-//	 9 Want         10 Nothing       11 Difference  12 SegmentList
-//	13 Rows         14 WantSegments  15 Segment    16 Entries
-//	17 Push         18 Credit        19 Receipt    20 Key
-//	21 Safe       22 Share          23 Links      24 Enough
-//	25 More       26 VectorSums   27 CountersSum
+//	 1 Hello         2 Bye            3 Roster        4 WantRoster
+//	 5 Counters      6 Vector         7 VectorReply   8 Have
+//	 9 Want         10 Nothing       11 Difference   12 SegmentList
+//	13 Rows         14 WantSegments  15 Segment      16 Entries
+//	17 Push         18 Credit        19 Receipt      20 Key
+//	21 Safe         22 Share         23 Links        24 Enough
+//	25 More         26 VectorSums    27 CountersSum
+//
+//	128 Limit
 //
 // # Runs
 //
