@@ -43,6 +43,7 @@ type copies struct {
 	hub     *body
 	third   *body
 	ever    map[firstPlace]int // the greatest number
+	hubs    []*body            // backups of the hub, if it is restored as well
 	events  int
 	trail   []string
 }
@@ -167,6 +168,15 @@ func (w *copies) step() {
 	w.now = w.now.Add(time.Duration(w.random.IntN(120)) * time.Minute)
 	i := w.random.IntN(len(w.bodies))
 	b := w.bodies[i]
+	if len(w.hubs) > 0 && w.random.IntN(15) == 0 {
+		if w.random.IntN(2) == 0 {
+			w.hubs = append(w.hubs, w.hub.clone())
+		} else {
+			w.hub = w.hubs[w.random.IntN(len(w.hubs))].clone()
+			w.open(w.hub)
+			w.log("the hub is restored, %p", w.hub)
+		}
+	}
 	switch n := w.random.IntN(20); {
 	case n < 8:
 		w.fault(b)
@@ -291,6 +301,9 @@ func TestCopiesLoseNothing(t *testing.T) {
 				t: t, z: newZone(t, 2), random: rand.New(rand.NewPCG(seed, 1)), now: time.UnixMilli(1000), ever: map[firstPlace]int{},
 			}
 			w.bodies, w.hub, w.third = []*body{w.found(0)}, w.found(-1), w.found(1)
+			if seed%3 == 0 {
+				w.hubs = []*body{w.hub.clone()}
+			}
 			for range 60 {
 				w.step()
 			}
