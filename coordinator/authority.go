@@ -1,8 +1,11 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/records/roster"
@@ -118,17 +121,36 @@ func (z *zone) regain(r, other *roster.Roster) (*roster.Roster, error) {
 	return r, nil
 }
 
-// revoke removes a device from r and ends its logs with what is held of them.
+// maxEnds is of how many logs a revocation says how they end, and how many
+// incarnations of a device are listed because it was met in them: one that begins
+// thousands must neither fill the roster nor be the one that cannot be removed.
+const maxEnds = 1024
+
+// revoke removes a device from r and ends its logs with what is held of them; if
+// those are too many, others than the most important end with nothing.
 // Whoever makes a roster of that makes a zone key too.
 // The authority is held.
 func (z *zone) revoke(r *roster.Roster, device identity.DeviceID) (*roster.Roster, error) {
-	closures, authors := z.closures(device)
-	for _, cert := range authors {
-		listed, err := r.ListIncarnation(cert)
+	list := z.ends(r, device)
+	for n := min(len(list), maxEnds); ; n /= 2 {
+		next, err := revokeWith(r, device, list[:n])
+		if err == nil && n < len(list) {
+			z.logger.Warn("a device has too many logs to say how all of them end: some count for nothing", "device", device.Short(), "logs", len(list), "ended", n)
+		}
+		if err == nil || n == 0 || !errors.Is(err, roster.ErrRoster) {
+			return next, err
+		}
+	}
+}
+
+func revokeWith(r *roster.Roster, device identity.DeviceID, list []end) (*roster.Roster, error) {
+	closures := make([]roster.Closure, len(list))
+	for i := range list {
+		listed, err := r.ListIncarnation(list[i].author)
 		if err != nil {
 			return nil, err
 		}
-		r = listed
+		r, closures[i] = listed, list[i].closure
 	}
 	return r.Revoke(device, closures...)
 }
@@ -148,10 +170,22 @@ func (z *zone) renew(ctx context.Context) error {
 	return err
 }
 
-// closures returns what the zone holds of a device's logs, as their ends, and
-// under which certificates.
-func (z *zone) closures(device identity.DeviceID) (list []roster.Closure, authors []identity.Certificate) {
-	at := map[identity.LogID]int{}
+// end is what is held of a log, as its end, and under which certificate.
+type end struct {
+	closure roster.Closure
+	author  identity.Certificate
+	listed  bool // in the roster, because the device was met as that
+}
+
+// ends returns what the zone holds of a device's logs: first what it was met as, and
+// of that the longest.
+func (z *zone) ends(r *roster.Roster, device identity.DeviceID) (list []end) {
+	known := map[identity.AuthorPublic]bool{}
+	if d, ok := r.Device(device); ok {
+		for _, in := range d.Incarnations {
+			known[in.Author] = true
+		}
+	}
 	for _, row := range z.replica.State().Rows {
 		cert, ok := z.replica.AuthorOf(row.Log)
 		if !ok || cert.Device.ID() != device {
@@ -161,16 +195,17 @@ func (z *zone) closures(device identity.DeviceID) (list []roster.Closure, author
 		if !ok {
 			continue
 		}
-		i, ok := at[row.Log]
-		if !ok {
-			i = len(list)
-			at[row.Log] = i
-			list = append(list, roster.Closure{Log: row.Log})
-			authors = append(authors, cert)
-		}
-		list[i].Branches = append(list[i].Branches, roster.Branch{
-			Start: head.Start(), Counter: head.Counter, Fingerprint: head.Fingerprint,
-		})
+		branch := roster.Branch{Start: head.Start(), Counter: head.Counter, Fingerprint: head.Fingerprint}
+		list = append(list, end{roster.Closure{Log: row.Log, Branches: []roster.Branch{branch}}, cert, known[cert.Author]})
 	}
-	return list, authors
+	slices.SortStableFunc(list, func(a, b end) int {
+		if a.listed != b.listed {
+			if a.listed {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.closure.Branches[0].Counter, a.closure.Branches[0].Counter)
+	})
+	return list
 }

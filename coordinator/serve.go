@@ -209,7 +209,10 @@ func (z *zone) end(s *serving, device identity.DeviceID) {
 // renews its lease, in one roster if either says something new.
 func (z *zone) meet(ctx context.Context, cert identity.Certificate) {
 	err := z.edit(ctx, func(r *roster.Roster) (*roster.Roster, error) {
-		next, err := r.ListIncarnation(cert)
+		next, err := r, error(nil)
+		if d, _ := r.Device(cert.Device.ID()); len(d.Incarnations) < maxEnds {
+			next, err = r.ListIncarnation(cert)
+		}
 		if err != nil {
 			z.logger.Warn("an incarnation is not admitted", "device", cert.Device.ID().Short(), "error", err)
 			next = r
