@@ -203,11 +203,18 @@ func verifyEntries(log identity.LogID, entries []Entry, above uint64, bytes int)
 	return puts, nil
 }
 
+// maxCounter is up to where logs of others are taken: who goes on after a counter
+// must not begin again at zero.
+const maxCounter = 1<<63 - 1
+
 // admits reports whether the roster admits a head of a log, whose certificate has
 // been verified: with the account that came, or with the one under which the log
 // is held. Of a closed log it admits what leads to the closed set, for those who do
 // not have that yet.
 func (b *batch) admits(c identity.Certificate, lane identity.Lane, h *Head) error {
+	if h.Counter > maxCounter {
+		return fmt.Errorf("%w: counter %d is beyond what any device writes", ErrNotAdmitted, h.Counter)
+	}
 	ros := b.currentRoster()
 	if err := ros.AdmitsVerified(c); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotAdmitted, err)

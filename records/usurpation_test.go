@@ -1,6 +1,7 @@
 package records_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -304,5 +305,67 @@ func TestNewLifeLeavesNothingAside(t *testing.T) {
 	}
 	if list := findings(t, w.store); len(list) > 0 {
 		t.Errorf("found %q", list)
+	}
+}
+
+// A head may have the greatest counter that is taken, and what stands below it is
+// published once; a greater one is refused.
+func TestPublishedOnceOfTheGreatestCounter(t *testing.T) {
+	z := newZone(t, 2)
+	honest, center := z.found(t, 1, storetest.NewMemory()), z.center(t)
+	store := storetest.NewMemory()
+	z.found(t, 0, store)
+	key := func() (key identity.AuthorKey) {
+		err := store.View(t.Context(), func(tx records.Tx) error {
+			v, err := tx.Value("incarnation")
+			if err == nil {
+				key, err = identity.AuthorKeyFromSeed(v[:identity.SeedBytes])
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}()
+	for n, to := range []*records.Replica{honest, center} {
+		face, err := records.Open(t.Context(), z.config(0, store.Clone()))
+		if err == nil {
+			err = put(face, ev([]string{"one", "another"}[n]))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := face.Difference(t.Context(), records.BranchRef{Log: face.Certificate().Log(identity.LaneDetail)}, 0, 0)
+		if err == nil {
+			d.Packed, d.Head.Counter = nil, 1<<63
+			d.Head.Sign(key)
+			if err := to.AcceptDifference(t.Context(), d); !errors.Is(err, records.ErrNotAdmitted) {
+				t.Fatal(err)
+			}
+			d.Head.Counter--
+			d.Head.Sign(key)
+			err = to.AcceptDifference(t.Context(), d)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, h := range center.HeadsOf(z.keys[0].Public().ID()) {
+		if changed, err := honest.Behind(t.Context(), &h, center.Device()); err != nil || !changed {
+			t.Fatal(changed, err)
+		}
+		d, err := center.Difference(t.Context(), records.BranchRef{Log: h.Log}, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := honest.AcceptDifference(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, a := range honest.Asides() {
+		if a.Published != 1 || a.Ended == 0 {
+			t.Errorf("%+v", a)
+		}
 	}
 }
