@@ -74,7 +74,7 @@ func (r *Replica) goOnPublishing(ctx context.Context) {
 }
 
 func (r *Replica) publishAgain(ctx context.Context) error {
-	var known map[Origin]bool
+	var known publications
 	var of *aside // for which they were read
 	for {
 		a := r.asideDue()
@@ -107,11 +107,22 @@ func (r *Replica) asideDue() (due *aside) {
 	return due
 }
 
+// publications are records that were published again, by half of the leaf that they
+// had first, which says where that was: there may be very many.
+type publications map[[16]byte]struct{}
+
+func (p publications) add(o *Origin) { p[[16]byte(o.Leaf[:])] = struct{}{} }
+
+func (p publications) has(o *Origin) bool {
+	_, has := p[[16]byte(o.Leaf[:])]
+	return has
+}
+
 // origins returns what other logs of this device, and of the author's, have
-// published again: a restored device gets back what it had published before, and
-// need not do it twice.
-func (r *Replica) origins(ctx context.Context, a *aside) (map[Origin]bool, error) {
-	known := map[Origin]bool{}
+// published again of what was set aside: a restored device gets back what it had
+// published before, and need not do it twice.
+func (r *Replica) origins(ctx context.Context, a *aside) (publications, error) {
+	known := publications{}
 	err := r.store.View(ctx, func(tx Tx) error {
 		var slots []Slot
 		err := tx.Branches(func(br Branch) error {
@@ -130,8 +141,8 @@ func (r *Replica) origins(ctx context.Context, a *aside) (map[Origin]bool, error
 					return nil
 				}
 				env, err := DecodeEnvelope(e.Envelope)
-				if err == nil && env.Origin.isOf(&e, env) {
-					known[*env.Origin] = true
+				if o := env.Origin; err == nil && o != nil && o.Log == a.log && o.isOf(&e, env) {
+					known.add(o)
 				}
 				return err
 			})
@@ -143,7 +154,7 @@ func (r *Replica) origins(ctx context.Context, a *aside) (map[Origin]bool, error
 
 // goOn does some of what is to be done about a log that was set aside, and is in
 // that state still.
-func (b *batch) goOn(slot Slot, state asideState, known map[Origin]bool) error {
+func (b *batch) goOn(slot Slot, state asideState, known publications) error {
 	a := b.aside(slot)
 	br := b.lookup(a.log)
 	if a.state != state || !a.due(br, b.r.cfg.Now()) {
@@ -191,7 +202,7 @@ func (b *batch) goOn(slot Slot, state asideState, known map[Origin]bool) error {
 // they are to be published, and moves a.next behind what it has looked at. br is
 // what others hold of the log, or nil if that is not known: then all counts that
 // is live.
-func (b *batch) onlyAside(a *aside, br *branch, known map[Origin]bool) (list []Entry, err error) {
+func (b *batch) onlyAside(a *aside, br *branch, known publications) (list []Entry, err error) {
 	base := uint64(0)
 	if br != nil {
 		base = commonTo(b.branch(a.slot).starts[:a.head.StartCount], br.headStarts())
@@ -215,7 +226,7 @@ func (b *batch) onlyAside(a *aside, br *branch, known map[Origin]bool) (list []E
 		if env.Origin == nil { // otherwise it was published again before
 			env.Origin = &origin
 		}
-		if known[*env.Origin] {
+		if known.has(env.Origin) {
 			return nil
 		}
 		if !b.mayPublishOf(a.device, env.Kind.Class()) {
