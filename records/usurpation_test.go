@@ -1,6 +1,7 @@
 package records_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -367,5 +368,36 @@ func TestPublishedOnceOfTheGreatestCounter(t *testing.T) {
 		if a.Published != 1 || a.Ended == 0 {
 			t.Errorf("%+v", a)
 		}
+	}
+}
+
+// viewed counts how often a store is read.
+type viewed struct {
+	records.Store
+	views int
+}
+
+func (s *viewed) View(ctx context.Context, f func(records.Tx) error) error {
+	s.views++
+	return s.Store.View(ctx, f)
+}
+
+// For a head that its author has not signed nothing is read, however many are shown.
+func TestForgedHeadCostsNoReading(t *testing.T) {
+	w := restore(t)
+	if err := meet(t, w.a, w.hub); err != nil {
+		t.Fatal(err)
+	}
+	store := &viewed{Store: w.store}
+	w.open(t, store)
+	store.views = 0
+	for _, h := range w.a.HeadsOf(w.a.Device()) {
+		h.StartsHash[0]++
+		if changed, err := w.a.Behind(t.Context(), &h, w.hub.Device()); err != nil || changed {
+			t.Error(changed, err)
+		}
+	}
+	if store.views > 0 {
+		t.Errorf("the store was read %d times", store.views)
 	}
 }
