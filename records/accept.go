@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/roster"
 )
 
 // Errors of serving and accepting.
@@ -235,6 +236,10 @@ func (b *batch) continued(a *Account, base uint64) (branch, StartList, error) {
 	}
 	if held := b.lookup(a.Head.Log); held != nil {
 		br = *held
+	}
+	if br.Certificate.Device != a.Certificate.Device {
+		// The roles and the end of the one would be those of the other.
+		return br, nil, fmt.Errorf("%w: %w", ErrNotAdmitted, roster.ErrOtherDevice)
 	}
 	starts, rel := a.relate(&br)
 	own := a.Certificate.Author == b.r.self.Load().cert.Author

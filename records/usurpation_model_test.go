@@ -114,7 +114,7 @@ func (w *liars) lie() {
 		h.Fingerprint[0]++
 		h.StartCount++
 		h.StartsHash[0]++
-		h.Sign(w.key(face))
+		h.Sign(authorKey(w.t, face.memory))
 		_, err = w.third.Behind(w.t.Context(), &h, face.Device())
 		w.log("the liar's %p speaks of %d: %v", face, h.Counter, err)
 	default:
@@ -130,9 +130,10 @@ func (w *liars) lie() {
 	}
 }
 
-// key returns the author key of a store.
-func (w *liars) key(b *body) (key identity.AuthorKey) {
-	err := b.memory.View(w.t.Context(), func(tx records.Tx) error {
+// authorKey returns the author key of a store.
+func authorKey(t testing.TB, s records.Store) (key identity.AuthorKey) {
+	t.Helper()
+	err := s.View(t.Context(), func(tx records.Tx) error {
 		v, err := tx.Value("incarnation")
 		if err == nil {
 			key, err = identity.AuthorKeyFromSeed(v[:identity.SeedBytes])
@@ -140,7 +141,7 @@ func (w *liars) key(b *body) (key identity.AuthorKey) {
 		return err
 	})
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return key
 }

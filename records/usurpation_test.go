@@ -316,19 +316,7 @@ func TestPublishedOnceOfTheGreatestCounter(t *testing.T) {
 	honest, center := z.found(t, 1, storetest.NewMemory()), z.center(t)
 	store := storetest.NewMemory()
 	z.found(t, 0, store)
-	key := func() (key identity.AuthorKey) {
-		err := store.View(t.Context(), func(tx records.Tx) error {
-			v, err := tx.Value("incarnation")
-			if err == nil {
-				key, err = identity.AuthorKeyFromSeed(v[:identity.SeedBytes])
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return key
-	}()
+	key := authorKey(t, store)
 	for n, to := range []*records.Replica{honest, center} {
 		face, err := records.Open(t.Context(), z.config(0, store.Clone()))
 		if err == nil {
@@ -399,5 +387,38 @@ func TestForgedHeadCostsNoReading(t *testing.T) {
 	}
 	if store.views > 0 {
 		t.Errorf("the store was read %d times", store.views)
+	}
+}
+
+// Two devices that share an author key do not write one log: what one may not do
+// any more, because it was removed, the other does not for it.
+func TestSharedAuthorKeyContinuesNothing(t *testing.T) {
+	z := newZone(t, 3)
+	store := storetest.NewMemory()
+	gone, third := z.found(t, 0, store), z.found(t, 2, storetest.NewMemory())
+	err := put(gone, ev("before"))
+	if err == nil {
+		err = meet(t, gone, third)
+	}
+	if err == nil {
+		err = put(gone, ev("after"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	z.rule(t, func(r *roster.Roster) (*roster.Roster, error) { return r.Revoke(gone.Device()) }, third)
+	d, err := gone.Difference(t.Context(), records.BranchRef{Log: gone.Certificate().Log(identity.LaneDetail)}, 1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := third.AcceptDifference(t.Context(), d); !errors.Is(err, records.ErrNotAdmitted) {
+		t.Fatal(err)
+	}
+	d.Certificate = identity.IssueCertificate(z.keys[1], zoneID, authorKey(t, store), 1)
+	if err := third.AcceptDifference(t.Context(), d); !errors.Is(err, records.ErrNotAdmitted) {
+		t.Error(err)
+	}
+	if n, _ := third.Frontier(records.BranchRef{Log: d.Head.Log}); n != 1 {
+		t.Errorf("the log goes to %d", n)
 	}
 }
