@@ -42,7 +42,7 @@ func ParseAddress(s string) (Address, error) {
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
-		return "", fmt.Errorf("%w: %q: write it as host:port, such as 192.168.1.20:4433", ErrAddress, s)
+		return "", fmt.Errorf("%w: %q: write it as host:port, such as 192.168.1.20:7701", ErrAddress, s)
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || number == 0 {

@@ -60,6 +60,9 @@ not let them, --peer names one device, and that is enough for all to connect.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.lan.any = !c.Flags().Changed("lan")
 			if o.lan.address == noLAN {
+				if len(o.lan.peers) > 0 {
+					return usagef("%s--peer names a device of the LAN, and --lan %s exchanges with none", inCommand(c), noLAN)
+				}
 				o.lan.address = ""
 			}
 			if limit != "" {
