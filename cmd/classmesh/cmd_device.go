@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -64,6 +65,11 @@ not let them, --peer names one device, and that is enough for all to connect.`,
 					return usagef("%s--peer names a device of the LAN, and --lan %s exchanges with none", inCommand(c), noLAN)
 				}
 				o.lan.address = ""
+			}
+			for flag, address := range map[string]string{"web": o.web, "lan": o.lan.address} {
+				if _, _, err := net.SplitHostPort(address); err != nil && address != "" {
+					return usagef("%s--%s %s: give HOST:PORT, or :PORT for all of this machine's addresses", inCommand(c), flag, address)
+				}
 			}
 			if limit != "" {
 				var err error
