@@ -211,25 +211,37 @@ func TestReceiptFromAboveKeepsNothing(t *testing.T) {
 	if err := w.a.AcceptReceipt(t.Context(), receipt.Encode()); err != nil {
 		t.Fatal(err)
 	}
-	for _, h := range w.hub.HeadsOf(w.a.Device()) {
-		if changed, err := w.a.Behind(t.Context(), &h, w.hub.Device()); err != nil || !changed {
-			t.Fatal(changed, err)
-		}
-	}
+	w.givesWay(t)
 	for _, a := range w.a.Asides() {
 		if a.Left == 0 {
 			t.Errorf("it is told to be safe: %+v", a)
 		}
 	}
+	err := w.dayLater(t)
+	if got := origins(t, w.a); err != nil || len(got) != 9 {
+		t.Errorf("published are %v: %v", got, err)
+	}
+}
+
+// givesWay has the device learn what the hub holds of its logs.
+func (w *gapped) givesWay(t *testing.T) {
+	t.Helper()
+	for _, h := range w.hub.HeadsOf(w.a.Device()) {
+		if changed, err := w.a.Behind(t.Context(), &h, w.hub.Device()); err != nil || !changed {
+			t.Fatal(changed, err)
+		}
+	}
+}
+
+// dayLater starts the device anew when it has waited for the others long enough.
+func (w *gapped) dayLater(t *testing.T) error {
 	c := w.z.config(0, w.store)
 	c.Now = func() time.Time { return time.UnixMilli(1000).Add(25 * time.Hour) }
 	var err error
 	if w.a, err = records.Open(t.Context(), c); err == nil {
 		err = w.a.PublishAgain(t.Context())
 	}
-	if got := origins(t, w.a); err != nil || len(got) != 9 {
-		t.Errorf("published are %v: %v", got, err)
-	}
+	return err
 }
 
 // A receipt that came before what it seems to be about is looked at again when that
@@ -286,17 +298,8 @@ func TestNewLifeLeavesNothingAside(t *testing.T) {
 	if err := w.a.AcceptReceipt(t.Context(), receipt.Encode()); err != nil {
 		t.Fatal(err)
 	}
-	for _, h := range w.hub.HeadsOf(w.a.Device()) {
-		if changed, err := w.a.Behind(t.Context(), &h, w.hub.Device()); err != nil || !changed {
-			t.Fatal(changed, err)
-		}
-	}
-	c := w.z.config(0, w.store)
-	c.Now = func() time.Time { return time.UnixMilli(1000).Add(25 * time.Hour) }
-	var err error
-	if w.a, err = records.Open(t.Context(), c); err == nil {
-		err = w.a.PublishAgain(t.Context())
-	}
+	w.givesWay(t)
+	err := w.dayLater(t)
 	if got := origins(t, w.a); err != nil || len(got) != 0 {
 		t.Fatalf("the coordinator has it all, and published are %v: %v", got, err)
 	}

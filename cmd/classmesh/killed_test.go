@@ -34,11 +34,10 @@ func TestKilledWhileWorking(t *testing.T) {
 	for n := range kills(t) {
 		killed := make(chan struct{})
 		p, moment := worker.p, rand.N(10*took)
-		go func() {
+		time.AfterFunc(moment, func() { // the accident
 			defer close(killed)
-			time.Sleep(moment) // until the accident
 			p.signal(os.Kill)
-		}()
+		})
 		unsure := uint64(0)
 		for {
 			began := time.Now()
@@ -71,6 +70,18 @@ func TestKilledWhileWorking(t *testing.T) {
 	s.sameDumps()
 }
 
+// kill runs the program and kills it at a moment after its start. The error is nil
+// if it had ended well before.
+func kill(t *testing.T, moment time.Duration, args ...string) error {
+	t.Helper()
+	cmd := exec.Command("classmesh", args...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer time.AfterFunc(moment, func() { cmd.Process.Kill() }).Stop()
+	return cmd.Wait()
+}
+
 // TestKilledWhileJoining kills "device join" at any moment. Afterwards there
 // is a device, or repeating the command makes it one, with the same code.
 func TestKilledWhileJoining(t *testing.T) {
@@ -80,13 +91,7 @@ func TestKilledWhileJoining(t *testing.T) {
 		data := filepath.Join(s.dir, fmt.Sprint("room", n))
 		code := s.invite()
 		join := []string{"device", "join", "--data", data, "--name", filepath.Base(data), s.address, code}
-		cmd := exec.Command("classmesh", join...)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(rand.N(60 * time.Millisecond)) // the moment of the accident
-		cmd.Process.Kill()
-		if cmd.Wait() == nil {
+		if kill(t, rand.N(60*time.Millisecond), join...) == nil {
 			t.Logf("%s: it was faster", data)
 		}
 		if _, err := os.Stat(filepath.Join(data, "device.json")); err != nil {
@@ -103,13 +108,7 @@ func TestKilledWhileJoining(t *testing.T) {
 func TestKilledDemo(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
 	for range 6 {
-		cmd := exec.Command("classmesh", "demo", "--dir", dir, "--devices", "2", "--json")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(rand.N(600 * time.Millisecond)) // the moment of the accident
-		cmd.Process.Kill()
-		cmd.Wait()
+		kill(t, rand.N(600*time.Millisecond), "demo", "--dir", dir, "--devices", "2", "--json")
 	}
 	p, err := startProcess("", nil, "demo", "--dir", dir, "--devices", "2", "--json")
 	if err != nil {
