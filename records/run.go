@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 
 	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/records/message"
@@ -86,6 +87,22 @@ func AppendRun(b []byte, entries []Entry) []byte {
 	}
 	return b
 }
+
+// RunSize is how many bytes [AppendRun] appends.
+func RunSize(entries []Entry) int {
+	size, last := 1, uint64(0)
+	for i := range entries {
+		e := &entries[i]
+		size += e.Size() + uvarintSize(e.Counter-last) + uvarintSize(uint64(len(e.Envelope))<<1)
+		if !e.Stub {
+			size += uvarintSize(uint64(len(e.Body)))
+		}
+		last = e.Counter
+	}
+	return size
+}
+
+func uvarintSize(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
 
 // DecodeRun reads a run of at most SegmentCounters entries and
 // MaxSegmentBytes of envelopes and bodies, and appends its entries to before.

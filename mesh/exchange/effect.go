@@ -64,6 +64,7 @@ type (
 		Ref    records.BranchRef
 		Base   uint64
 		Starts int
+		Form   Form
 	}
 	// ReadList reads the segment list of a head beyond Base.
 	ReadList struct {
@@ -78,6 +79,7 @@ type (
 		Ref  records.BranchRef
 		Head uint64
 		Need records.Need
+		Form Form
 	}
 	// ReadReceipts reads receipts beyond marks.
 	ReadReceipts struct {

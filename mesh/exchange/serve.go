@@ -46,7 +46,7 @@ func (m *Machine) hearWant(msg *wire.Want) {
 		m.wanted(ref.Log)
 		s := &slot{request: msg.Request, log: ref.Log}
 		starts := int(msg.Starts)
-		read := func(id uint64) Effect { return ReadDifference{id, ref, msg.Base, starts} }
+		read := func(id uint64) Effect { return ReadDifference{id, ref, msg.Base, starts, m.form()} }
 		if msg.List {
 			read = func(id uint64) Effect { return ReadList{id, ref, msg.Base, starts} }
 		}
@@ -88,7 +88,7 @@ func (m *Machine) hearWantSegments(msg *wire.WantSegments) {
 	m.ask(msg.Name, func(ref records.BranchRef, lane identity.Lane) {
 		for _, need := range msg.Needs {
 			s := &slot{request: msg.Request, series: all, log: ref.Log}
-			read := func(id uint64) Effect { return ReadSegment{id, ref, msg.Head, need} }
+			read := func(id uint64) Effect { return ReadSegment{id, ref, msg.Head, need, m.form()} }
 			m.enqueue(lane, s, read, func(d Done) {
 				if d.Err != nil {
 					m.nothing(s, reasonOf(d.Err))

@@ -44,7 +44,7 @@ func (m *Machine) tellCommit(c *records.Commit) {
 	}
 	d := c.Difference
 	if d != nil && m.tell.position[c.Ref.Log] == d.Base && m.tell.unwritten < maxPushBytes && len(d.Starts) <= wire.MaxStarts {
-		runs := m.cfg.Codec.Pack(d.Entries)
+		runs := m.form().pack(m.cfg.Codec, d.Entries)
 		if size := wire.Size(runs); size <= m.credit.available {
 			m.credit.available -= size
 			m.brought(c.Ref.Log, c.Head.Counter)

@@ -23,7 +23,7 @@ func (w *worker) do(ctx context.Context, e Effect) (d Done, ok bool) {
 	case ReadDifference:
 		d.ID = e.ID
 		if d.Difference, d.Err = w.replica.Difference(ctx, e.Ref, e.Base, e.Starts); d.Err == nil {
-			d.Runs, d.Records = w.pack(d.Difference.Entries, d.Difference.Packed)
+			d.Runs, d.Records, d.Err = w.pack(e.Form, d.Difference.Entries, d.Difference.Packed)
 			d.Difference.Entries, d.Difference.Packed = nil, nil
 		}
 	case ReadList:
@@ -33,7 +33,7 @@ func (w *worker) do(ctx context.Context, e Effect) (d Done, ok bool) {
 		var s *records.SegmentData
 		d.ID = e.ID
 		if s, d.Err = w.replica.SegmentData(ctx, e.Ref, e.Head, e.Need); d.Err == nil {
-			d.Runs, d.Records = w.pack(s.Entries, s.Packed)
+			d.Runs, d.Records, d.Err = w.pack(e.Form, s.Entries, s.Packed)
 		}
 	case ReadReceipts:
 		d.ID = e.ID
@@ -66,15 +66,20 @@ func (w *worker) do(ctx context.Context, e Effect) (d Done, ok bool) {
 }
 
 // pack returns what was read as it travels, and how many entries it is: what is
-// stored packed goes as it is.
-func (w *worker) pack(entries []records.Entry, packed []records.PackedRun) (runs []wire.Run, count int) {
+// stored packed goes as it is, if the peer can open that.
+func (w *worker) pack(form Form, entries []records.Entry, packed []records.PackedRun) (runs []wire.Run, count int, err error) {
 	if packed == nil {
-		return w.codec.Pack(entries), len(entries)
+		return form.pack(w.codec, entries), len(entries), nil
 	}
 	for _, p := range packed {
+		if form == Rows {
+			if p, err = w.codec.InRows(p); err != nil {
+				return nil, 0, err
+			}
+		}
 		runs, count = append(runs, p.Run), count+p.Count
 	}
-	return runs, count
+	return runs, count, nil
 }
 
 func (w *worker) acceptDifference(ctx context.Context, e AcceptDifference) (stored int, err error) {

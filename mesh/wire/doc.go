@@ -29,12 +29,14 @@
 //
 // # Runs
 //
-// Entries travel as [records.AppendRun] writes them, cut at borders of entries
+// Entries travel in rows as [records.AppendRun] writes them, cut at borders of entries
 // into chunks of at most MaxChunkBytes, each compressed by zstd on its own, or
-// as it is if that is shorter:
+// as it is if that is shorter; with FeatureColumns also in columns
+// (packing.DecodeColumns), compressed:
 //
-//	Run { 1: uint32 size before compression, absent if not compressed
-//	      2: bytes  the run, or one zstd frame that states the same size }
+//	Run { 1: uint32 size of the rows, absent if not compressed
+//	      2: bytes  the rows, or one zstd frame that states the same size; or
+//	                a frame of columns, which states a smaller one }
 //
 // Difference, Segment and Push carry the first chunk. If it says more, the
 // others follow at once in Entries, the last of which does not say more;

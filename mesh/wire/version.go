@@ -32,10 +32,12 @@ const (
 	// FeatureQuiet: in a session that stays open a comparison of which nothing
 	// new is expected is a CountersSum, and no answer if it is the same there.
 	FeatureQuiet
+	// FeatureColumns: entries may come in columns (packing.DecodeColumns).
+	FeatureColumns
 )
 
 // SupportedFeatures is what this release can do.
-const SupportedFeatures = FeatureAbsent | FeatureSpread | FeatureSums | FeatureQuiet
+const SupportedFeatures = FeatureAbsent | FeatureSpread | FeatureSums | FeatureQuiet | FeatureColumns
 
 // Has reports whether all of some features are in f.
 func (f Features) Has(some Features) bool { return f&some == some }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -71,19 +72,32 @@ const leastBytes = 48
 // Pack returns ascending entries as one or more runs; no entries are one zero
 // Run.
 func (c *Codec) Pack(entries []records.Entry) []records.Run {
-	if len(entries) == 0 {
+	return runsOf(c.PackRuns(entries))
+}
+
+// PackRows is Pack for those who know rows only.
+func (c *Codec) PackRows(entries []records.Entry) []records.Run {
+	return runsOf(c.packRuns(entries, records.AppendRun))
+}
+
+func runsOf(packed []records.PackedRun) []records.Run {
+	if len(packed) == 0 {
 		return []records.Run{{}}
 	}
-	var runs []records.Run
-	for _, p := range c.PackRuns(entries) {
-		runs = append(runs, p.Run)
+	runs := make([]records.Run, len(packed))
+	for i, p := range packed {
+		runs[i] = p.Run
 	}
 	return runs
 }
 
 // PackRuns is Pack that says how many entries each run holds; no entries are
 // none.
-func (c *Codec) PackRuns(entries []records.Entry) (runs []records.PackedRun) {
+func (c *Codec) PackRuns(entries []records.Entry) []records.PackedRun {
+	return c.packRuns(entries, AppendEntries)
+}
+
+func (c *Codec) packRuns(entries []records.Entry, form func([]byte, []records.Entry) []byte) (runs []records.PackedRun) {
 	var plain []byte
 	for len(entries) > 0 {
 		n, size := 0, 1
@@ -93,22 +107,24 @@ func (c *Codec) PackRuns(entries []records.Entry) (runs []records.PackedRun) {
 			}
 			n++
 		}
-		plain = records.AppendRun(plain[:0], entries[:n])
-		runs = append(runs, records.PackedRun{Run: c.pack(plain), Count: n})
+		plain = form(plain[:0], entries[:n])
+		runs = append(runs, records.PackedRun{Run: c.pack(plain, entries[:n]), Count: n})
 		entries = entries[n:]
 	}
 	return runs
 }
 
-// pack returns a run that shares no memory with plain.
-func (c *Codec) pack(plain []byte) records.Run {
-	if len(plain) >= packAbove {
+// pack returns the run of entries, which are plain before compression. They share
+// no memory.
+func (c *Codec) pack(plain []byte, entries []records.Entry) records.Run {
+	size := records.RunSize(entries)
+	if size >= packAbove {
 		packed := c.encoder.EncodeAll(plain, make([]byte, 0, len(plain)/2))
-		if len(packed) < len(plain) {
-			return records.Run{Packed: uint32(len(plain)), Data: packed}
+		if len(packed) < size {
+			return records.Run{Packed: uint32(size), Data: packed}
 		}
 	}
-	return records.Run{Data: append([]byte(nil), plain...)}
+	return records.Run{Data: records.AppendRun(make([]byte, 0, size), entries)}
 }
 
 // Unpack returns the entries of all runs of one answer, at most as many as a
@@ -137,12 +153,8 @@ func (c *Codec) Open(runs []records.Run) (all []records.Entry, packed []records.
 		if r.Size() == 0 {
 			continue
 		}
-		plain, err := c.unpack(r)
-		if err != nil {
-			return nil, nil, err
-		}
 		before := len(all)
-		if all, err = records.DecodeRun(all, plain); err != nil {
+		if all, err = c.open(all, r); err != nil {
 			return nil, nil, err
 		}
 		if before > 0 && len(all) > before && all[before].Counter <= all[before-1].Counter {
@@ -158,25 +170,53 @@ func (c *Codec) Open(runs []records.Run) (all []records.Entry, packed []records.
 	return all, packed, nil
 }
 
-func (c *Codec) unpack(r records.Run) ([]byte, error) {
+// open appends the entries of a run.
+func (c *Codec) open(before []records.Entry, r records.Run) ([]records.Entry, error) {
 	if err := Check(r); err != nil {
 		return nil, err
 	}
 	if r.Packed == 0 {
-		return r.Data, nil
+		return records.DecodeRun(before, r.Data)
 	}
-	// The frame must state the size that was announced; only then is memory
-	// taken, and no more than that is ever written to.
+	// The frame must state its size: that which was announced, of rows, or less, of
+	// columns. Only then is memory taken, and no more than that is ever written to.
 	var h zstd.Header
-	if err := h.Decode(r.Data); err != nil || h.Skippable || !h.HasFCS || h.FrameContentSize != uint64(r.Packed) || !single(&h, r.Data) {
+	if err := h.Decode(r.Data); err != nil || h.Skippable || !h.HasFCS || h.FrameContentSize > uint64(r.Packed) || !single(&h, r.Data) {
 		return nil, fmt.Errorf("frame does not hold the %d bytes announced: %w", r.Packed, ErrRun)
 	}
-	plain, err := c.decoder.DecodeAll(r.Data, make([]byte, 0, r.Packed))
+	size := int(h.FrameContentSize)
+	if size == int(r.Packed) {
+		plain, err := c.decompress(make([]byte, 0, size), r.Data, size)
+		if err != nil {
+			return nil, err
+		}
+		return records.DecodeRun(before, plain)
+	}
+	room := rooms.Get().(*[]byte)
+	defer rooms.Put(room)
+	*room = slices.Grow((*room)[:0], size)
+	plain, err := c.decompress((*room)[:0:size], r.Data, size)
+	if err != nil {
+		return nil, err
+	}
+	all, err := DecodeColumns(before, plain, int(r.Packed))
+	if err == nil && records.RunSize(all[len(before):]) != int(r.Packed) {
+		err = fmt.Errorf("entries of %d bytes, %d announced: %w", records.RunSize(all[len(before):]), r.Packed, ErrRun)
+	}
+	return all, err
+}
+
+// rooms are for columns, of which entries share nothing.
+var rooms = sync.Pool{New: func() any { return new([]byte) }}
+
+// decompress opens a frame of size bytes.
+func (c *Codec) decompress(room, frame []byte, size int) ([]byte, error) {
+	plain, err := c.decoder.DecodeAll(frame, room)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRun, err)
 	}
-	if len(plain) != int(r.Packed) {
-		return nil, fmt.Errorf("%d bytes unpacked, %d announced: %w", len(plain), r.Packed, ErrRun)
+	if len(plain) != size {
+		return nil, fmt.Errorf("%d bytes unpacked, %d stated: %w", len(plain), size, ErrRun)
 	}
 	return plain, nil
 }
@@ -203,6 +243,26 @@ func single(h *zstd.Header, data []byte) bool {
 		at += 4
 	}
 	return at == len(data)
+}
+
+// InColumns reports whether a run, if it is one, is in columns.
+func InColumns(r records.Run) bool {
+	var h zstd.Header
+	return r.Packed != 0 && (h.Decode(r.Data) != nil || h.FrameContentSize != uint64(r.Packed))
+}
+
+// InRows returns a run as whoever knows rows only can
+// open it. Errors are those of Unpack.
+func (c *Codec) InRows(r records.PackedRun) (records.PackedRun, error) {
+	if !InColumns(r.Run) {
+		return r, nil
+	}
+	entries, err := c.Unpack([]records.Run{r.Run})
+	if err != nil {
+		return r, err
+	}
+	r.Run = c.pack(records.AppendRun(nil, entries), entries)
+	return r, nil
 }
 
 // Check reports what of a run is wrong that can be seen without opening it.
