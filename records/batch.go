@@ -340,11 +340,8 @@ func (r *Replica) publish(b *batch) {
 			r.unswept[slot] = s
 		}
 	}
-	for slot := range b.branches {
-		r.stale[slot] = true
-	}
-	if b.roster != nil {
-		r.state = nil // of another epoch
+	if len(b.branches) > 0 || b.roster != nil {
+		r.state = nil
 	}
 	r.revisions.raise(b.tx, b.roster != nil)
 }

@@ -253,7 +253,9 @@ func (m *Machine) judgeCounters() {
 	switch {
 	case equal && (c.round > 0 || !c.ours.Staged && !c.theirs.Staged):
 		c.settled = true
-		m.tell.position.bring(c.of, nil)
+		for i := range c.of.Rows {
+			m.brought(c.of.Rows[i].Log, c.of.Rows[i].Counter)
+		}
 		clear(m.tell.stuck)
 		m.compareSafe()
 		m.compareLater()
@@ -393,13 +395,11 @@ func (m *Machine) hearVectorReply(msg *wire.VectorReply) {
 	if theirs, complete := m.collect(msg.Rows, msg.More); complete {
 		m.compare.awaiting = false
 		if m.report.Features.Has(wire.FeatureAbsent) {
-			var differing []records.VectorRow
-			for i := range theirs {
-				if i == 0 || prefixOf(theirs[i-1].Log) != prefixOf(theirs[i].Log) {
-					differing = append(differing, namesakes(m.compare.sent, theirs[i].Log)...)
+			for _, row := range m.compare.sent.Rows {
+				if len(withPrefix(theirs, row.Log)) == 0 {
+					m.sameThere(row.Log, row.Counter)
 				}
 			}
-			m.sameThere(m.compare.sent, differing)
 		}
 		m.toldAll(theirs, true)
 	}

@@ -8,9 +8,9 @@ import (
 	"github.com/classmesh/classmesh/records/identity"
 )
 
-// blockCounters is how many counters one row of the index of events covers: about
+// groupCounters is how many counters one row of the index of events covers: about
 // as many as a run, which is opened as a whole.
-const blockCounters = 1024
+const groupCounters = 1024
 
 // eventKey is the key of a row of the index of events.
 type eventKey [16 + 1 + 4 + 8]byte
@@ -19,7 +19,7 @@ func newEventKey(env *records.Envelope, s records.Slot, counter uint64) (k event
 	copy(k[:], env.Learner[:])
 	k[16] = byte(env.Kind.Lane())
 	binary.BigEndian.PutUint32(k[17:], uint32(s))
-	binary.BigEndian.PutUint64(k[21:], counter/blockCounters)
+	binary.BigEndian.PutUint64(k[21:], counter/groupCounters)
 	return k
 }
 
@@ -30,8 +30,8 @@ func (t *readTx) Events(learner identity.UserID, lane identity.Lane, fn func(rec
 			return false, damagedKey(events, k)
 		}
 		slot := records.Slot(binary.BigEndian.Uint32(k[17:]))
-		first := binary.BigEndian.Uint64(k[21:]) * blockCounters
-		return false, t.Entries(slot, first, first+blockCounters-1, func(e records.Entry) error {
+		first := binary.BigEndian.Uint64(k[21:]) * groupCounters
+		return false, t.Entries(slot, first, first+groupCounters-1, func(e records.Entry) error {
 			env, err := records.DecodeEnvelope(e.Envelope)
 			if err != nil {
 				return fmt.Errorf("entry %d: %w: %w", e.Counter, records.ErrDamaged, err)

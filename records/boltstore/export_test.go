@@ -1,10 +1,20 @@
 package boltstore
 
+import (
+	"bytes"
+	"context"
+
+	"github.com/classmesh/classmesh/records"
+)
+
 // Break does to the store what a disk does that fails within a commit.
 func (s *Store) Break() { s.broken.Store(true) }
 
 // TidySoon has Tidy pack as few entries as make a run.
 func (s *Store) TidySoon() { s.tidyLeast = leastRun }
+
+// PackSoon has Tidy pack every register, in blocks of so many bytes, with keys.
+func (s *Store) PackSoon(room int) { s.packer.least, s.packer.room = 1, room }
 
 // Commits returns how many transactions were written since the file was made.
 func (s *Store) Commits() (n int) {
@@ -21,4 +31,55 @@ func (s *Store) Noting() bool {
 	s.writer <- struct{}{}
 	defer func() { <-s.writer }()
 	return s.journal != nil
+}
+
+// OpenBlock opens what may be a block under its key, and looks at all of it.
+func OpenBlock(key, value []byte) error {
+	return (&blockRow{known: true, first: key, value: value}).check()
+}
+
+// Rows returns how many blocks there are, how many registers in them, and how many
+// rows beside them.
+func (s *Store) Rows() (inBlocks []int, rows int) {
+	err := s.View(context.Background(), func(tx records.Tx) error {
+		t := tx.(*readTx)
+		err := t.scan(blocks, nil, nil, func(k, v []byte) (bool, error) {
+			n, _, _, err := (&blockRow{first: k, value: v}).split()
+			inBlocks = append(inBlocks, n)
+			return false, err
+		})
+		if err != nil {
+			return err
+		}
+		return t.scan(registers, nil, nil, func(k, v []byte) (bool, error) { rows++; return false, nil })
+	})
+	if err != nil {
+		panic(err)
+	}
+	return inBlocks, rows
+}
+
+// Holds reports whether a text stands in the index of registers, in a row or a block.
+func (s *Store) Holds(text string) (found bool) {
+	err := s.View(context.Background(), func(tx records.Tx) error {
+		t := tx.(*readTx)
+		err := t.scan(blocks, nil, nil, func(k, v []byte) (bool, error) {
+			o, err := (&blockRow{first: k, value: v}).open()
+			for i := 0; err == nil && i < len(o.newest); i++ {
+				found = found || bytes.Contains(o.newest[i].Body, []byte(text))
+			}
+			return false, err
+		})
+		if err != nil {
+			return err
+		}
+		return t.scan(registers, nil, nil, func(_, v []byte) (bool, error) {
+			found = found || bytes.Contains(v, []byte(text))
+			return false, nil
+		})
+	})
+	if err != nil {
+		panic(err)
+	}
+	return found
 }

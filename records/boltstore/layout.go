@@ -9,7 +9,7 @@ import (
 )
 
 // schema is the version of the layout that this program writes and reads.
-const schema = 3
+const schema = 4
 
 // bucket numbers a bucket; names gives the name that it has in the file.
 type bucket int
@@ -30,18 +30,19 @@ const (
 	items
 	runs
 	holes
+	blocks
 	bucketCount
 )
 
 var names = [bucketCount]string{
 	"meta", "values", "branches", "starts", "segments", "sums", "targets",
 	"entries", "registers", "events", "drops", "receipts", "items",
-	"runs", "holes",
+	"runs", "holes", "blocks",
 }
 
 // since is the layout that brought a bucket; those from the beginning are left
 // out.
-var since = map[bucket]uint32{runs: 2, holes: 2}
+var since = map[bucket]uint32{runs: 2, holes: 2, blocks: 4}
 
 // ascending is how full pages are left in buckets to which keys are added in
 // ascending order, mixed that in buckets to which they are added anywhere.
@@ -53,7 +54,7 @@ const (
 var fill = [bucketCount]float64{
 	meta: ascending, values: mixed, branches: ascending, starts: ascending, segments: ascending, sums: ascending,
 	targets: ascending, entries: ascending, registers: mixed, events: mixed, drops: mixed, receipts: mixed, items: mixed,
-	runs: ascending, holes: mixed,
+	runs: ascending, holes: mixed, blocks: ascending,
 }
 
 var keySchema = []byte("schema")

@@ -9,8 +9,8 @@ import (
 	"github.com/classmesh/classmesh/records"
 )
 
-// Check has bbolt check every page of the file and calls report with each
-// problem as it is found. It returns records.ErrDamaged if there was any.
+// Check has bbolt check every page of the file, opens every block of registers, and
+// calls report with each problem as it is found. It returns records.ErrDamaged if there was any.
 // Updates wait meanwhile; ctx counts until the check begins.
 func (s *Store) Check(ctx context.Context, report func(problem error)) error {
 	release, err := s.lock(ctx)
@@ -29,7 +29,11 @@ func (s *Store) Check(ctx context.Context, report func(problem error)) error {
 			problems++
 			report(pageProblem(problem))
 		}
-		return nil
+		t := &readTx{bolt: tx}
+		return t.checkBlocks(func(problem error) {
+			problems++
+			report(problem)
+		})
 	})
 	if err == nil && problems > 0 {
 		err = fmt.Errorf("%d problems; %s: %w", problems, advice, records.ErrDamaged)

@@ -38,25 +38,35 @@ func unzipped(t *testing.T, name string) string {
 }
 
 // layout1.db was written by the first layout: a device's store with 600 events
-// and 20 registers, each rewritten thirty times.
+// and 20 registers, each rewritten thirty times; layout3.db by the third, which had
+// packed the same records in runs.
 func TestOlderLayouts(t *testing.T) {
-	path := unzipped(t, "layout1.db.gz")
-	for range 2 { // the second time it is of this layout
-		s := open(t, path, boltstore.Options{})
-		mustCheck(t, s)
-		checked, err := records.Check(t.Context(), s, func(f records.Finding) { t.Error(f) })
-		if err != nil || checked.Logs != 2 || checked.Entries != 620 {
-			t.Errorf("%+v, %v", checked, err)
-		}
-		events := 0
-		err = s.View(t.Context(), func(tx records.Tx) error {
-			return tx.Events(identity.UserID{3}, identity.LaneDetail, func(records.Slot, records.Entry) error { events++; return nil })
-		})
-		if err != nil || events != 90 {
-			t.Errorf("%d events of a learner, %v", events, err)
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
+	for _, name := range []string{"layout1.db.gz", "layout3.db.gz"} {
+		path := unzipped(t, name)
+		for round := range 3 { // the second time it is of this layout
+			s := open(t, path, boltstore.Options{})
+			mustCheck(t, s)
+			checked, err := records.Check(t.Context(), s, func(f records.Finding) { t.Error(name, f) })
+			if err != nil || checked.Logs != 2 || checked.Entries != 620 {
+				t.Errorf("%s: %+v, %v", name, checked, err)
+			}
+			events := 0
+			err = s.View(t.Context(), func(tx records.Tx) error {
+				return tx.Events(identity.UserID{3}, identity.LaneDetail, func(records.Slot, records.Entry) error { events++; return nil })
+			})
+			if err != nil || events != 90 {
+				t.Errorf("%s: %d events of a learner, %v", name, events, err)
+			}
+			if round == 1 { // the third time its registers are in blocks
+				s.PackSoon(400)
+				tidyUp(t, s)
+				if blocks, rows := s.Rows(); len(blocks) == 0 || rows > 0 {
+					t.Errorf("%s: %d blocks, %d rows", name, len(blocks), rows)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

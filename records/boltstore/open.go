@@ -200,7 +200,7 @@ func open(path string, o Options) (*Store, error) {
 	if err := os.Remove(path + shrinkingSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Join(err, db.Close())
 	}
-	s := &Store{path: path, options: o, logger: o.logger(), writer: make(chan struct{}, 1), tidyLeast: tidyEntries}
+	s := &Store{path: path, options: o, logger: o.logger(), writer: make(chan struct{}, 1), tidyLeast: tidyEntries, packer: newPacker()}
 	s.db.Store(db)
 	return s, nil
 }
@@ -285,14 +285,24 @@ func examine(tx *bolt.Tx) error {
 var errOlder = errors.New("an older layout")
 
 // migrate brings a file of an earlier layout to this one, in one transaction. The
-// first had no runs, and the first two an index of events with a row for 128
-// counters; what else is in the file stays as it is.
+// first had no runs, the first two an index of events with a row for 128 counters,
+// the first three no blocks; what else is in the file stays as it is.
 func migrate(tx *bolt.Tx) error {
 	for _, name := range names {
 		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
 			return err
 		}
 	}
+	if binary.BigEndian.Uint32(tx.Bucket([]byte(names[meta])).Get(keySchema)) < 3 {
+		if err := migrateEvents(tx); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket([]byte(names[meta])).Put(keySchema, binary.BigEndian.AppendUint32(nil, schema))
+}
+
+// migrateEvents joins the rows of the index of events of the first two layouts.
+func migrateEvents(tx *bolt.Tx) error {
 	const former = 128
 	rows := map[eventKey]struct{}{}
 	err := tx.Bucket([]byte(names[events])).ForEach(func(k, _ []byte) error {
@@ -300,8 +310,8 @@ func migrate(tx *bolt.Tx) error {
 			return damagedKey(events, k)
 		}
 		key := eventKey(k)
-		block := binary.BigEndian.Uint64(key[21:]) * former / blockCounters
-		binary.BigEndian.PutUint64(key[21:], block)
+		group := binary.BigEndian.Uint64(key[21:]) * former / groupCounters
+		binary.BigEndian.PutUint64(key[21:], group)
 		rows[key] = struct{}{}
 		return nil
 	})
@@ -322,5 +332,5 @@ func migrate(tx *bolt.Tx) error {
 			return err
 		}
 	}
-	return tx.Bucket([]byte(names[meta])).Put(keySchema, binary.BigEndian.AppendUint32(nil, schema))
+	return nil
 }

@@ -16,9 +16,13 @@ type readTx struct {
 	bolt    *bolt.Tx
 	inside  bool                      // bbolt is at work, see guard
 	buckets [bucketCount]*bolt.Bucket // as far as they were used
-	cursors [bucketCount]*bolt.Cursor // of get, which costs less with one of its own
+	cursors [bucketCount]*bolt.Cursor // see cursor
 	opened  [keptOpen]*opened
 	next    int // of opened to give up
+
+	block        blockRow // the last that was looked for
+	openedBlocks [keptBlocks]*openedBlock
+	nextBlock    int // of openedBlocks to give up
 }
 
 func (t *readTx) bucket(n bucket) *bolt.Bucket {
@@ -33,14 +37,19 @@ func (t *readTx) bucket(n bucket) *bolt.Bucket {
 	return b
 }
 
-// get returns a value that lasts as long as the transaction, or ErrNotFound.
-func (t *readTx) get(n bucket, key []byte) ([]byte, error) {
+// cursor returns the bucket's cursor, for those who forget where it stands.
+func (t *readTx) cursor(n bucket) *bolt.Cursor {
 	c := t.cursors[n]
 	if c == nil {
 		c = t.bucket(n).Cursor()
 		t.cursors[n] = c
 	}
-	if k, v := t.seek(c, key); k != nil && bytes.Equal(k, key) {
+	return c
+}
+
+// get returns a value that lasts as long as the transaction, or ErrNotFound.
+func (t *readTx) get(n bucket, key []byte) ([]byte, error) {
+	if k, v := t.seek(t.cursor(n), key); k != nil && bytes.Equal(k, key) {
 		return v, nil
 	}
 	return nil, records.ErrNotFound
@@ -96,7 +105,7 @@ func (t *readTx) floor(n bucket, prefix, key []byte) (k, v []byte) {
 	}
 	// Prev also stops short at a page whose keys this transaction has
 	// deleted. Then, and if key is the first of all, look from the front.
-	for at, value := t.seek(c, prefix); bytes.HasPrefix(at, prefix) && bytes.Compare(at, key) < 0; at, value = t.move(c.Next) {
+	for at, value := t.seek(c, prefix); at != nil && bytes.HasPrefix(at, prefix) && bytes.Compare(at, key) < 0; at, value = t.move(c.Next) {
 		k, v = at, value
 	}
 	return k, v

@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -58,7 +59,8 @@ func decodeRegisterKey(b []byte) (k records.RegisterKey, s records.Slot, ok bool
 	return k, records.Slot(binary.BigEndian.Uint32(b[end:])), true
 }
 
-// register is a row of the index of registers.
+// register is a row of the index of registers. One without versions is stored only
+// where a block has the register (see blocks.go).
 type register struct {
 	changed  bool      // the row must be written
 	versions []uint64  // newest first
@@ -83,7 +85,7 @@ func (r *register) append(b []byte) []byte {
 // stand there, and the newest version, which may be empty.
 func splitRegister(v []byte) (counters, newest []byte, ok bool) {
 	n, size := binary.Uvarint(v)
-	if size <= 0 || n == 0 || n > uint64(len(v)-size)/8 {
+	if size <= 0 || n > uint64(len(v)-size)/8 || n == 0 && len(v) > size {
 		return nil, nil, false
 	}
 	v = v[size:]
@@ -134,10 +136,17 @@ func (t *readTx) Versions(s records.Slot, k records.RegisterKey) ([]uint64, erro
 	key := registerKey(nil, k.Kind, &k.Learner, k.Key, s)
 	v, err := t.get(registers, key)
 	if errors.Is(err, records.ErrNotFound) {
-		return nil, nil
+		o, i, err := t.packedRegister(key)
+		if err != nil || o == nil {
+			return nil, err
+		}
+		return slices.Clone(o.of(i)), nil
 	}
 	r, err := decodeRegister(key, v)
-	return r.versions, err
+	if err != nil || len(r.versions) == 0 {
+		return nil, err
+	}
+	return r.versions, nil
 }
 
 func (t *readTx) Registers(p records.RegisterPrefix, fn func(records.Register) error) error {
@@ -145,11 +154,46 @@ func (t *readTx) Registers(p records.RegisterPrefix, fn func(records.Register) e
 	if err != nil {
 		return err
 	}
-	return t.scan(registers, prefix, nil, func(k, v []byte) (bool, error) {
+	packed, err := t.packedRegisters(prefix)
+	if err != nil {
+		return err
+	}
+	// give gives what blocks hold, up to the row at a key, which stands for theirs.
+	give := func(next []byte) error {
+		for packed.key != nil {
+			c := -1
+			if next != nil {
+				c = bytes.Compare(packed.key, next)
+			}
+			if c > 0 {
+				return nil
+			}
+			if c < 0 {
+				r, err := packed.register()
+				if err == nil {
+					err = fn(r)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			if err := packed.advance(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	err = t.scan(registers, prefix, nil, func(k, v []byte) (bool, error) {
+		if err := give(k); err != nil {
+			return false, err
+		}
 		key, slot, ok := decodeRegisterKey(k)
 		counters, newest, whole := splitRegister(v)
 		if !ok || !whole {
 			return false, damagedKey(registers, k)
+		}
+		if len(counters) == 0 {
+			return false, nil
 		}
 		r := records.Register{Key: key, Slot: slot, Version: binary.BigEndian.Uint64(counters)}
 		if len(newest) > 0 {
@@ -162,4 +206,8 @@ func (t *readTx) Registers(p records.RegisterPrefix, fn func(records.Register) e
 		}
 		return false, fn(r)
 	})
+	if err != nil {
+		return err
+	}
+	return give(nil)
 }

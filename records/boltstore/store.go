@@ -24,9 +24,11 @@ type Store struct {
 	journal *journal      // while a Shrink runs; owned by whoever writes
 	broken  atomic.Bool   // see records.ErrUncertain
 
-	closing atomic.Bool
-	tidying sync.Mutex // held by Tidy and Shrink; guards tidied
-	tidied  []byte     // how far Tidy has come, nil at the beginning
+	closing  atomic.Bool
+	tidying  sync.Mutex // held by Tidy and Shrink; guards tidied, indexing and packer
+	tidied   []byte     // how far Tidy has come, nil at the beginning
+	indexing bool       // it has come to the registers
+	packer   packer
 
 	tidyLeast int // tidyEntries, fewer in tests
 	shrunk    atomic.Pointer[time.Time]

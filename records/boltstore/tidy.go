@@ -24,19 +24,39 @@ const (
 )
 
 // Tidy packs some of the entries that stand one by one, the oldest of a log
-// first, in one transaction that is short enough to hold nobody up, and reports
-// whether it is worth calling again. What is stored is the same before and after.
-// If there is nothing to pack, nothing is written. Concurrent calls take turns.
+// first, and then of the registers that do, in one transaction that is short enough
+// to hold nobody up, and reports whether it is worth calling again. What is stored is
+// the same before and after. If there is nothing to pack, nothing is written.
+// Concurrent calls take turns.
 func (s *Store) Tidy(ctx context.Context) (more bool, err error) {
 	s.tidying.Lock()
 	defer s.tidying.Unlock()
+	if !s.indexing {
+		packed, err := s.tidyEntries(ctx)
+		if err != nil {
+			return false, fmt.Errorf("tidy store: %w", err)
+		}
+		s.indexing = s.tidied == nil
+		if packed || !s.indexing {
+			return true, nil
+		}
+	}
+	if err := s.tidyRegisters(ctx); err != nil {
+		return false, fmt.Errorf("tidy store: %w", err)
+	}
+	s.indexing = s.tidied != nil
+	return s.indexing, nil
+}
+
+// tidyEntries packs entries from s.tidied on, and reports whether there were any.
+func (s *Store) tidyEntries(ctx context.Context) (packed bool, err error) {
 	var found []stretch
 	var next []byte
 	err = s.View(ctx, func(tx records.Tx) (err error) {
 		found, next, err = tx.(*readTx).loose(s.tidied, s.tidyLeast)
 		return err
 	})
-	if err == nil && len(found) > 0 {
+	if packed = len(found) > 0; err == nil && packed {
 		err = s.update(ctx, func(t *writeTx) (err error) {
 			if found, next, err = t.loose(s.tidied, s.tidyLeast); err != nil {
 				return err
@@ -49,11 +69,10 @@ func (s *Store) Tidy(ctx context.Context) (more bool, err error) {
 			return nil
 		})
 	}
-	if err != nil {
-		return false, fmt.Errorf("tidy store: %w", err)
+	if err == nil {
+		s.tidied = next
 	}
-	s.tidied = next
-	return next != nil, nil
+	return packed, err
 }
 
 // stretch is entries of one branch that stand one by one and without a run

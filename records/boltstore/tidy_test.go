@@ -17,6 +17,7 @@ func TestTidyConforms(t *testing.T) {
 	storetest.Run(t, func(t testing.TB, dir string) records.Store {
 		s := open(t, filepath.Join(dir, "store"), boltstore.Options{})
 		s.TidySoon()
+		s.PackSoon(400)
 		return tidy{s}
 	})
 }

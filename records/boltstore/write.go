@@ -25,6 +25,7 @@ type writeTx struct {
 	spare     []register           // room for more of them
 	events    map[eventKey]struct{}
 	punched   map[runKey]uint64 // runs with new holes, each with its last counter
+	stubbed   [][]byte          // keys of registers of which something became a stub
 	noting    bool              // what is changed is noted
 	changes   []change
 	free      gap
@@ -260,6 +261,9 @@ func (t *writeTx) Replace(s records.Slot, e records.Entry, env *records.Envelope
 		return err
 	}
 	r, err := t.register(s, env)
+	if e.Stub {
+		t.stubbed = append(t.stubbed, bytes.Clone(t.key))
+	}
 	if err == nil && len(r.versions) > 0 && r.versions[0] == e.Counter {
 		r.setNewest(value)
 		r.changed = true
@@ -314,6 +318,12 @@ func (t *writeTx) row(key []byte) (*register, error) {
 		if *r, err = decodeRegister(key, v); err != nil {
 			return nil, err
 		}
+	} else if o, i, err := t.packedRegister(key); err != nil {
+		return nil, err
+	} else if o != nil {
+		e := &o.newest[i]
+		r.versions = slices.Clone(o.of(i))
+		r.newest = appendEntry(t.alloc(entryOverhead+e.Size()), e)
 	}
 	t.registers[string(key)] = r
 	return r, nil
@@ -348,7 +358,22 @@ func (t *writeTx) Events(learner identity.UserID, lane identity.Lane, fn func(re
 
 // flush applies what is collected.
 func (t *writeTx) flush() error {
-	return errors.Join(t.flushRegisters(), t.flushEvents(), t.flushRuns())
+	return errors.Join(t.flushRegisters(), t.flushStubs(), t.flushEvents(), t.flushRuns())
+}
+
+// flushStubs takes the text of what became a stub out of blocks.
+func (t *writeTx) flushStubs() error {
+	for _, key := range t.stubbed {
+		o, _, err := t.packedRegister(key)
+		if err == nil && o != nil {
+			err = t.hide(o)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	t.stubbed = nil
+	return nil
 }
 
 func (t *writeTx) flushRegisters() error {
@@ -359,7 +384,7 @@ func (t *writeTx) flushRegisters() error {
 		switch {
 		case !r.changed:
 		case len(r.versions) == 0:
-			err = t.remove(registers, t.key)
+			err = t.removeRegister(t.key)
 		default:
 			err = t.set(registers, t.key, r.append(t.alloc(r.size())))
 		}
@@ -369,6 +394,18 @@ func (t *writeTx) flushRegisters() error {
 	}
 	clear(t.registers)
 	return nil
+}
+
+// removeRegister deletes a row, or says in it that what a block has is deleted.
+func (t *writeTx) removeRegister(key []byte) error {
+	o, _, err := t.packedRegister(key)
+	switch {
+	case err != nil:
+		return err
+	case o != nil:
+		return t.set(registers, key, binary.AppendUvarint(t.alloc(1), 0))
+	}
+	return t.remove(registers, key)
 }
 
 func (t *writeTx) flushEvents() error {
