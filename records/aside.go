@@ -296,7 +296,7 @@ func (r *Replica) unindex(br *branch) {
 		return
 	}
 	delete(r.logs, log)
-	r.order = nil
+	r.order, r.state = nil, nil
 	device := br.Certificate.Device.ID()
 	r.devices[device] = slices.DeleteFunc(r.devices[device], func(s Slot) bool { return s == br.Slot })
 }

@@ -340,8 +340,11 @@ func (r *Replica) publish(b *batch) {
 			r.unswept[slot] = s
 		}
 	}
-	if len(b.branches) > 0 || b.roster != nil {
-		r.state = nil
+	for slot := range b.branches {
+		r.stale[slot] = true
+	}
+	if b.roster != nil {
+		r.state = nil // of another epoch
 	}
 	r.revisions.raise(b.tx, b.roster != nil)
 }

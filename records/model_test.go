@@ -381,6 +381,10 @@ func (w *world) checkServing(p *peer) {
 	if !slices.Equal(r.State().Rows, p.State().Rows) || r.State().Fingerprint != p.State().Fingerprint {
 		w.fail("replica %d tells %v, after a restart %v", p.n, p.State().Rows, r.State().Rows)
 	}
+	const buckets = 8
+	if anew := (&records.State{Rows: r.State().Rows}).Sums(buckets); !slices.Equal(p.State().Sums(buckets), anew) {
+		w.fail("replica %d has the checksums %x of what makes %x", p.n, p.State().Sums(buckets), anew)
+	}
 	for _, row := range r.State().Rows {
 		h := w.logs[row.Log]
 		if row.Counter > 0 {

@@ -81,7 +81,9 @@ type Replica struct {
 	devices  map[identity.DeviceID][]Slot // of their logs
 	asides   map[Slot]*aside              // what was set aside of them
 	order    []Slot                       // by log; made anew when there are more logs
-	state    *State                       // nil when it must be made anew
+	state    *State                       // the last that was made; nil: it must be made of all
+	stale    map[Slot]bool                // branches that have changed since
+	zoneText []byte                       // of which its fingerprint is the hash
 
 	self atomic.Pointer[incarnation]
 
@@ -146,6 +148,7 @@ func Open(ctx context.Context, cfg Config) (*Replica, error) {
 		devices:  map[identity.DeviceID][]Slot{},
 		asides:   map[Slot]*aside{},
 		unswept:  map[Slot]sweeping{},
+		stale:    map[Slot]bool{},
 
 		verifiers: make(chan struct{}, runtime.GOMAXPROCS(0)),
 

@@ -2,62 +2,9 @@ package records
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
-
-	"github.com/classmesh/classmesh/records/identity"
-	"github.com/classmesh/classmesh/records/roster"
 )
-
-var labelZone = identity.NewLabel("classmesh 1 zone fingerprint")
-
-// State is what a replica holds, as it tells others. It must not be changed.
-type State struct {
-	Zone        identity.ZoneID
-	Epoch       roster.Epoch
-	Fingerprint identity.Hash
-	Rows        []VectorRow // sorted by log
-}
-
-// State returns what is held: hash of (roster epoch, for each log with a head,
-// sorted: log, counter, log fingerprint), and the vector.
-func (r *Replica) State() *State {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.state != nil {
-		return r.state
-	}
-	if len(r.order) != len(r.logs) { // logs do not go away
-		r.order = r.order[:0]
-		for _, log := range slices.SortedFunc(maps.Keys(r.logs), identity.LogID.Compare) {
-			r.order = append(r.order, r.logs[log])
-		}
-	}
-	list := make([]*branch, 0, len(r.order))
-	for _, slot := range r.order {
-		if br := r.branches[slot]; !br.Head.IsZero() || !br.Target.IsZero() {
-			list = append(list, br)
-		}
-	}
-	s := &State{Zone: r.zone, Epoch: r.Roster().Epoch, Rows: make([]VectorRow, len(list))}
-	text := make([]byte, 0, 12+len(list)*(2*identity.HashBytes+8))
-	text = binary.BigEndian.AppendUint32(text, s.Epoch.Life)
-	text = binary.BigEndian.AppendUint64(text, s.Epoch.Number)
-	for i, br := range list {
-		h := &br.Head
-		s.Rows[i] = VectorRow{BranchRef: br.ref(), Lane: br.Lane, Counter: h.Counter, Staged: br.Target.Counter, Receipted: br.Receipted}
-		if !h.IsZero() {
-			text = append(text, h.Log[:]...)
-			text = binary.BigEndian.AppendUint64(text, h.Counter)
-			text = append(text, h.Fingerprint[:]...)
-		}
-	}
-	s.Fingerprint = labelZone.Hash(text)
-	r.state = s
-	return s
-}
 
 // What a replica serves as its log is its promoted head: entries above it, and
 // on the drop list those that only they supersede, are staged.

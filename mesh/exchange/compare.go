@@ -253,9 +253,7 @@ func (m *Machine) judgeCounters() {
 	switch {
 	case equal && (c.round > 0 || !c.ours.Staged && !c.theirs.Staged):
 		c.settled = true
-		for i := range c.of.Rows {
-			m.brought(c.of.Rows[i].Log, c.of.Rows[i].Counter)
-		}
+		m.tell.position.bring(c.of, nil)
 		clear(m.tell.stuck)
 		m.compareSafe()
 		m.compareLater()
@@ -395,11 +393,13 @@ func (m *Machine) hearVectorReply(msg *wire.VectorReply) {
 	if theirs, complete := m.collect(msg.Rows, msg.More); complete {
 		m.compare.awaiting = false
 		if m.report.Features.Has(wire.FeatureAbsent) {
-			for _, row := range m.compare.sent.Rows {
-				if len(withPrefix(theirs, row.Log)) == 0 {
-					m.sameThere(row.Log, row.Counter)
+			var differing []records.VectorRow
+			for i := range theirs {
+				if i == 0 || prefixOf(theirs[i-1].Log) != prefixOf(theirs[i].Log) {
+					differing = append(differing, namesakes(m.compare.sent, theirs[i].Log)...)
 				}
 			}
+			m.sameThere(m.compare.sent, differing)
 		}
 		m.toldAll(theirs, true)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/classmesh/classmesh/mesh/wire"
+	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/records/packing"
 )
 
@@ -73,3 +75,15 @@ const SumsBetween = sumsBetween
 
 // Leads reports whether the machine's side sends the vectors.
 func (m *Machine) Leads() bool { return m.leads() }
+
+// Positions is how far a peer has been brought.
+type Positions struct{ p positions }
+
+func NewPositions() *Positions { return &Positions{newPositions()} }
+
+func (p *Positions) At(log identity.LogID) uint64                    { return p.p.at(log) }
+func (p *Positions) Set(log identity.LogID, counter uint64)          { p.p.set(log, counter) }
+func (p *Positions) Bring(s *records.State, but []records.VectorRow) { p.p.bring(s, but) }
+
+// Apart returns of how many logs more is kept than a state.
+func (p *Positions) Apart() int { return len(p.p.other) }

@@ -39,8 +39,6 @@ func (m *Machine) offer() wire.Offer {
 
 func (m *Machine) sayHello() {
 	l := m.cfg.Local
-	// The peer is likely to hold every log by the end of the first comparison.
-	m.tell.position = make(map[identity.LogID]uint64, len(l.State().Rows))
 	h := &wire.Hello{
 		Offer: m.offer(), Zone: m.zone, Certificate: m.self, Start: l.StartID(),
 		Software: m.cfg.Software, Epoch: l.Roster().Epoch, RosterHash: l.Roster().Hash(),

@@ -66,8 +66,9 @@ func (m *Machine) compared(log identity.LogID, counter uint64) {
 	if at, ok := t.stuck[log]; ok && counter > at {
 		delete(t.stuck, log)
 	}
-	if t.position[log] > counter {
-		t.position[log], t.stuck[log] = counter, counter
+	if t.position.at(log) > counter {
+		t.position.set(log, counter)
+		t.stuck[log] = counter
 	}
 }
 
@@ -75,7 +76,7 @@ func (m *Machine) compared(log identity.LogID, counter uint64) {
 func (m *Machine) peerHas(ref records.BranchRef) uint64 {
 	counter, stuck := m.tell.stuck[ref.Log]
 	if !stuck {
-		counter = m.tell.position[ref.Log]
+		counter = m.tell.position.at(ref.Log)
 	}
 	for _, b := range m.peer.branches[prefixOf(ref.Log)] {
 		if b.name.Is(ref) {

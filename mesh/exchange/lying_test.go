@@ -635,7 +635,7 @@ func samples(t testing.TB) []wire.Message {
 			wire.NewWantSegments(1, wire.FullName(ref), 1, []records.Need{{First: 1}}),
 			&wire.Entries{Run: runs[0]}, moreRows(list.Rows, false), &wire.Receipt{Encoded: make([]byte, 100)},
 			&wire.Key{Encoded: w.key(1).Encode()}, &wire.Links{Among: []uint64{1, 2}}, &wire.Enough{Log: 1}, &wire.Limit{Lanes: 1}, &wire.More{Logs: []uint64{1}},
-			wire.NewVectorSums(r.State().Rows, wire.MinSums), &wire.CountersSum{Sum: 1},
+			wire.NewVectorSums(r.State(), wire.MinSums), &wire.CountersSum{Sum: 1},
 			wire.NewBye(wire.CodeDone, ""),
 		},
 		wire.NewRoster(r.encoded), wire.NewVector(rows, true), wire.NewVectorReply(rows), wire.NewHave(rows),

@@ -78,7 +78,7 @@ func New(cfg Config) *Machine {
 	m.report.Peer = cfg.Peer.ID()
 	m.peer.branches = map[prefix][]*branch{}
 	m.fetch.requests = map[uint32]*request{}
-	m.tell.position = map[identity.LogID]uint64{}
+	m.tell.position = newPositions()
 	m.tell.stuck = map[identity.LogID]uint64{}
 	m.tell.owed = map[identity.LogID]uint64{}
 	m.share.said = &wire.Share{}

@@ -107,7 +107,7 @@ func (m *Machine) forget(p prefix) bool {
 	old := near[i]
 	old.forgotten = true
 	m.peer.branches[p] = slices.Delete(near, i, i+1)
-	delete(m.tell.position, old.name.Log)
+	m.tell.position.set(old.name.Log, 0)
 	if m.peer.dropped++; m.peer.dropped == maxDropped {
 		m.peer.all = slices.DeleteFunc(m.peer.all, func(b *branch) bool { return b.forgotten })
 		m.peer.dropped = 0
@@ -117,7 +117,9 @@ func (m *Machine) forget(p prefix) bool {
 
 // brought notes that the peer holds a log up to a counter.
 func (m *Machine) brought(log identity.LogID, counter uint64) {
-	m.tell.position[log] = max(m.tell.position[log], counter)
+	if counter > m.tell.position.at(log) {
+		m.tell.position.set(log, counter)
+	}
 }
 
 // holds reports whether the peer is known to hold a branch up to a counter.
@@ -127,7 +129,7 @@ func (m *Machine) holds(ref records.BranchRef, counter uint64) bool {
 			return true
 		}
 	}
-	return m.tell.position[ref.Log] >= counter
+	return m.tell.position.at(ref.Log) >= counter
 }
 
 // working reports whether another branch under b's prefix is being worked on:

@@ -153,6 +153,7 @@ func (s *Session) Run(ctx context.Context) error {
 	stop := s.cfg.Replica.Watch(func(c Change) { s.mail.put(Changed{c}) })
 	defer stop()
 	group.Go(func() error { s.read(work, in); return nil })
+	group.Go(func() error { s.sumAhead(); return nil })
 	group.Go(func() error {
 		defer close(written)
 		s.write(work, func() { closeStream() })
@@ -177,6 +178,14 @@ func (s *Session) Run(ctx context.Context) error {
 		return nil
 	}
 	return &EndError{end.Code, end.Words, end.Remote}
+}
+
+// sumAhead has the checksums of a long vector computed, or those of what has changed
+// since they last were, while the peer's Hello is on its way.
+func (s *Session) sumAhead() {
+	if here := s.cfg.Replica.State(); len(here.Rows) >= s.machine.sumsFrom {
+		here.Sums(bucketsOf(len(here.Rows)))
+	}
 }
 
 // converse tells the machine what happens, until it says Close.

@@ -5,7 +5,6 @@ import (
 
 	"github.com/classmesh/classmesh/mesh/wire"
 	"github.com/classmesh/classmesh/records"
-	"github.com/classmesh/classmesh/records/identity"
 )
 
 // Of a zone of many logs few have changed when two sides meet, so a long vector
@@ -38,7 +37,7 @@ func (m *Machine) sendVector() {
 	c.awaiting, c.sent, c.buckets = true, m.snapshot(), 0
 	if rows := len(c.sent.Rows); !full && rows >= m.sumsFrom && m.report.Features.Has(wire.FeatureSums) {
 		c.buckets = bucketsOf(rows)
-		m.send(wire.NewVectorSums(rowsOf(c.sent), c.buckets))
+		m.send(wire.NewVectorSums(c.sent, c.buckets))
 		return
 	}
 	m.send(wire.NewVector(m.vectorOf(c.sent, full), full)...)
@@ -75,7 +74,7 @@ func (m *Machine) hearVectorSums(msg *wire.VectorSums) {
 	}
 	m.roundBegan()
 	c.awaiting, c.sent = true, m.snapshot()
-	ours := wire.NewVectorSums(rowsOf(c.sent), len(msg.Sums))
+	ours := wire.NewVectorSums(c.sent, len(msg.Sums))
 	buckets := wire.NewBuckets(len(msg.Sums))
 	for i, sum := range ours.Sums {
 		if sum != msg.Sums[i] {
@@ -106,20 +105,12 @@ func (m *Machine) hearVectorOf(msg *wire.Vector) {
 		return
 	}
 	c.awaiting = false
-	for _, row := range c.sent.Rows {
-		if !msg.Buckets.Has(row.Log) {
-			m.sameThere(row.Log, row.Counter)
+	var differing []records.VectorRow
+	for i := range c.sent.Rows {
+		if row := &c.sent.Rows[i]; msg.Buckets.Has(row.Log) {
+			differing = append(differing, *row)
 		}
 	}
+	m.sameThere(c.sent, differing)
 	m.answerVector(theirs, msg)
-}
-
-// sameThere notes that, by a comparison, the peer holds of a log what is held
-// here.
-func (m *Machine) sameThere(log identity.LogID, counter uint64) {
-	m.brought(log, counter)
-	if at, ok := m.tell.stuck[log]; ok && counter > at {
-		delete(m.tell.stuck, log)
-	}
-	delete(m.share.late, prefixOf(log))
 }

@@ -245,7 +245,7 @@ func TestSumsTellAll(t *testing.T) {
 // that leads or does not: as TestLies has it.
 func TestLiesAboutSums(t *testing.T) {
 	honestSums := func(l *liar, n int) []uint64 {
-		return wire.NewVectorSums(l.honest.State().Rows, n).Sums
+		return wire.NewVectorSums(l.honest.State(), n).Sums
 	}
 	instead := func(f func(*wire.Vector) []wire.Message) func(*liar, wire.Message) []wire.Message {
 		return func(l *liar, m wire.Message) []wire.Message {

@@ -12,7 +12,7 @@ import (
 // telling is what the peer is told of without being asked: commits, receipts,
 // and rows of commits that were not pushed.
 type telling struct {
-	position  map[identity.LogID]uint64         // how far the peer has been brought, as far as is known
+	position  positions                         // how far the peer has been brought, as far as is known
 	dirty     map[identity.LogID]wire.VectorRow // rows to be told
 	stuck     map[identity.LogID]uint64         // how far it holds logs of which it took nothing
 	unwritten int                               // bytes sent and not written to the stream
@@ -43,7 +43,7 @@ func (m *Machine) tellCommit(c *records.Commit) {
 		return
 	}
 	d := c.Difference
-	if d != nil && m.tell.position[c.Ref.Log] == d.Base && m.tell.unwritten < maxPushBytes && len(d.Starts) <= wire.MaxStarts {
+	if d != nil && m.tell.position.at(c.Ref.Log) == d.Base && m.tell.unwritten < maxPushBytes && len(d.Starts) <= wire.MaxStarts {
 		runs := m.form().pack(m.cfg.Codec, d.Entries)
 		if size := wire.Size(runs); size <= m.credit.available {
 			m.credit.available -= size

@@ -16,6 +16,12 @@ type prefix uint64
 
 func prefixOf(log identity.LogID) prefix { return prefix(binary.BigEndian.Uint64(log[:])) }
 
+// log returns the first log with the prefix.
+func (p prefix) log() (log identity.LogID) {
+	binary.BigEndian.PutUint64(log[:], uint64(p))
+	return log
+}
+
 // snapshot looks at what is held here.
 func (m *Machine) snapshot() *records.State {
 	m.state = m.cfg.Local.State()

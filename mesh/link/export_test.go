@@ -39,3 +39,6 @@ func ParseAddress(a string) (quic, socket string, err error) {
 
 // MaxHandshakes is the size of the gate.
 const MaxHandshakes = maxHandshakes
+
+// SocketError is what an error of the WebSocket or of TLS becomes.
+var SocketError = socketError

@@ -372,12 +372,21 @@ func TestDeadline(t *testing.T) {
 	})
 }
 
+// The WebSocket is closed under a Read when a sign of life cannot be written in time:
+// that is silence, and not a fault of the connection.
+func TestClosedUnderARead(t *testing.T) {
+	err := link.SocketError(fmt.Errorf("failed to get reader: %w", net.ErrClosed))
+	if !errors.Is(err, link.ErrTimeout) || errors.Is(err, link.ErrBroken) {
+		t.Errorf("%v", err)
+	}
+}
+
 // A peer that stops answering is given up after the idle time.
 func TestSilentPeerIsGivenUp(t *testing.T) {
 	t.Parallel()
 	eachTransport(t, func(t *testing.T, scheme string) {
 		t.Parallel()
-		timing := link.Timing{Idle: 600 * time.Millisecond, KeepAlive: 200 * time.Millisecond}
+		timing := link.Timing{Idle: 2 * time.Second, KeepAlive: 400 * time.Millisecond}
 		s := listen(t, func(c *link.Config) { c.Timing = timing })
 		relay := newRelay(t, s.Addr())
 		conf := dialConf(t, s, scheme)

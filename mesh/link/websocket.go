@@ -312,6 +312,10 @@ func socketError(err error) error {
 		kind = ErrTimeout
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
+	case errors.Is(err, net.ErrClosed):
+		// Whoever closes a connection here has ended it first, with its reason. What is
+		// left is the library, which closes it when a ping cannot be written in time.
+		return &fault{kind: ErrTimeout, text: "a sign of life could not be sent for too long"}
 	case isDNS, isOp && op.Op == "dial":
 		kind = ErrUnreachable
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
@@ -18,8 +19,6 @@ const (
 	sumBytes = 8
 )
 
-var labelSum = identity.NewLabel("classmesh 1 bucket of a vector")
-
 // VectorSums stands for a Vector where that would be long: a checksum for each
 // bucket of its rows. The other side answers with a Vector of the buckets that
 // differ.
@@ -29,37 +28,9 @@ type VectorSums struct {
 	sums []byte
 }
 
-// NewVectorSums returns the checksums of ascending rows, n of them. The checksum of a bucket is the first 8 bytes, as a big-endian
-// number, of the labelled hash of its rows: of each
-//
-//	log 32, start 8, counter 8, staged 8 (0 unless above counter)
-func NewVectorSums(rows []records.VectorRow, n int) *VectorSums {
-	m := &VectorSums{Sums: make([]uint64, n)}
-	var text []byte
-	for bucket := range m.Sums {
-		text = text[:0]
-		for len(rows) > 0 && Bucket(rows[0].Log, n) == bucket {
-			r := &rows[0]
-			staged := r.Staged
-			if staged <= r.Counter {
-				staged = 0
-			}
-			text = append(append(text, r.Log[:]...), r.Start[:]...)
-			text = binary.BigEndian.AppendUint64(text, r.Counter)
-			text = binary.BigEndian.AppendUint64(text, staged)
-			rows = rows[1:]
-		}
-		sum := labelSum.Hash(text)
-		m.Sums[bucket] = binary.BigEndian.Uint64(sum[:])
-	}
-	return m
-}
-
-// Bucket returns in which of n buckets the rows of a log are: n is a power of
-// two, and the first bits of the log's ID decide. So a name cut short is in the
-// bucket of the name in full, and ascending rows are ascending by bucket.
-func Bucket(log identity.LogID, n int) int {
-	return int(uint64(binary.BigEndian.Uint32(log[:])) * uint64(n) >> 32)
+// NewVectorSums returns the checksums of n buckets of what a state tells.
+func NewVectorSums(s *records.State, n int) *VectorSums {
+	return &VectorSums{Sums: slices.Clone(s.Sums(n))}
 }
 
 // Type returns TypeVectorSums.
@@ -103,7 +74,7 @@ func (s Buckets) Has(log identity.LogID) bool {
 	if len(s) == 0 {
 		return true
 	}
-	b := Bucket(log, len(s)*8)
+	b := records.Bucket(log, len(s)*8)
 	return s[b/8]>>(b%8)&1 == 1
 }
 

@@ -31,7 +31,7 @@ func TestSumsShowWhatDiffers(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{wire.MinSums, 64, wire.MaxSums} {
 		rows := someRows(random, 300)
-		before := wire.NewVectorSums(rows, n)
+		before := wire.NewVectorSums(&records.State{Rows: rows}, n)
 		for name, change := range map[string]func(r *records.VectorRow){
 			"counter":        func(r *records.VectorRow) { r.Counter++ },
 			"staged":         func(r *records.VectorRow) { r.Staged = r.Counter + 1 },
@@ -41,9 +41,9 @@ func TestSumsShowWhatDiffers(t *testing.T) {
 			i := random.IntN(len(rows))
 			changed := slices.Clone(rows)
 			change(&changed[i])
-			after := wire.NewVectorSums(changed, n)
+			after := wire.NewVectorSums(&records.State{Rows: changed}, n)
 			for bucket := range after.Sums {
-				if want := bucket == wire.Bucket(rows[i].Log, n); (before.Sums[bucket] != after.Sums[bucket]) != want {
+				if want := bucket == records.Bucket(rows[i].Log, n); (before.Sums[bucket] != after.Sums[bucket]) != want {
 					t.Errorf("%s: of %d buckets number %d differs: %t", name, n, bucket, !want)
 				}
 			}
@@ -53,7 +53,7 @@ func TestSumsShowWhatDiffers(t *testing.T) {
 			same[i].Staged = same[i].Counter
 			same[i].Lane = 1
 		}
-		if !slices.Equal(wire.NewVectorSums(same, n).Sums, before.Sums) {
+		if !slices.Equal(wire.NewVectorSums(&records.State{Rows: same}, n).Sums, before.Sums) {
 			t.Errorf("%d buckets: what is no difference shows", n)
 		}
 	}
@@ -67,8 +67,8 @@ func TestBuckets(t *testing.T) {
 		count := make([]int, n)
 		last := 0
 		for _, r := range rows {
-			b := wire.Bucket(r.Log, n)
-			if b < last || b >= n || wire.Bucket(wire.ShortName(r.BranchRef).Log, n) != b {
+			b := records.Bucket(r.Log, n)
+			if b < last || b >= n || records.Bucket(wire.ShortName(r.BranchRef).Log, n) != b {
 				t.Fatalf("of %d buckets %s is in %d, the one before in %d", n, r.Log.Short(), b, last)
 			}
 			last = b
@@ -81,9 +81,9 @@ func TestBuckets(t *testing.T) {
 		if !set.Of(n) || set.Of(2*n) || set.Has(rows[0].Log) {
 			t.Errorf("a new set of %d: %v", n, set)
 		}
-		set.Add(wire.Bucket(rows[0].Log, n))
+		set.Add(records.Bucket(rows[0].Log, n))
 		for _, r := range rows {
-			if set.Has(r.Log) != (wire.Bucket(r.Log, n) == wire.Bucket(rows[0].Log, n)) {
+			if set.Has(r.Log) != (records.Bucket(r.Log, n) == records.Bucket(rows[0].Log, n)) {
 				t.Fatalf("the set of %d has %s: %t", n, r.Log.Short(), set.Has(r.Log))
 			}
 		}

@@ -15,7 +15,7 @@ import (
 // Limits of vectors.
 const (
 	// MaxVectorRows is how many rows a vector may have in all its messages.
-	MaxVectorRows = 1 << 16
+	MaxVectorRows = records.MaxVectorRows
 
 	rowsPerMessage = 2048 // the longest rows fit
 	maxRowBytes    = 1 + 32 + 8 + 2*binary.MaxVarintLen64 + 32

@@ -109,7 +109,7 @@ func samples(t testing.TB) map[string][]wire.Message {
 		"counters-safe": {&wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 7}, Fingerprint: identity.Hash{7}, Safe: 1 << 60}},
 		"counters-sum":  {wire.NewCountersSum(&wire.Counters{Epoch: roster.Epoch{Life: 1, Number: 7}, Fingerprint: identity.Hash{7}, Safe: 1 << 60, Round: 2}, 5, 1<<40)},
 		"vector":        wire.NewVector(vector, true),
-		"vector-sums":   {wire.NewVectorSums(someRows(rand.New(rand.NewPCG(1, 1)), 20), 16)},
+		"vector-sums":   {wire.NewVectorSums(&records.State{Rows: someRows(rand.New(rand.NewPCG(1, 1)), 20)}, 16)},
 		"vector-of":     wire.NewVectorOf(vector[:1], wire.Buckets{1, 0}),
 		"vector-reply":  wire.NewVectorReply(vector[:1]),
 		"have":          wire.NewHave(vector[:2]),
