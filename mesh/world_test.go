@@ -65,7 +65,8 @@ func (s *still) Roster() *roster.Roster {
 	return s.roster
 }
 
-func (s *still) RosterBytes() []byte { return s.Roster().Encode() }
+func (s *still) RosterBytes() []byte       { return s.Roster().Encode() }
+func (s *still) RosterHash() identity.Hash { return s.Roster().Hash() }
 
 func (s *still) State() *records.State {
 	return &records.State{Zone: s.Zone(), Epoch: s.Roster().Epoch}

@@ -34,7 +34,7 @@ func (r *Replica) AcceptRoster(ctx context.Context, encoded []byte) error {
 		if err := b.tx.SetValue(valueRoster, encoded); err != nil {
 			return b.abort(err)
 		}
-		b.roster = &rosterState{next, encoded}
+		b.roster = &rosterState{next, encoded, roster.HashOf(encoded)}
 		b.changes = append(b.changes, Change{Roster: true})
 		return b.live(next.Epoch.Life)
 	})

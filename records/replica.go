@@ -102,6 +102,7 @@ type Replica struct {
 type rosterState struct {
 	*roster.Roster
 	encoded []byte
+	hash    identity.Hash
 }
 
 // Found sets up a replica in an empty store and opens it. It returns
@@ -140,15 +141,13 @@ func Found(ctx context.Context, cfg Config, f Founding) (*Replica, error) {
 // which it was founded.
 func Open(ctx context.Context, cfg Config) (*Replica, error) {
 	r := &Replica{
-		cfg:      cfg,
-		store:    cfg.Store,
-		device:   cfg.Identity.Public().ID(),
-		branches: map[Slot]*branch{},
-		logs:     map[identity.LogID]Slot{},
-		devices:  map[identity.DeviceID][]Slot{},
-		asides:   map[Slot]*aside{},
-		unswept:  map[Slot]sweeping{},
-		stale:    map[Slot]bool{},
+		cfg:     cfg,
+		store:   cfg.Store,
+		device:  cfg.Identity.Public().ID(),
+		devices: map[identity.DeviceID][]Slot{},
+		asides:  map[Slot]*aside{},
+		unswept: map[Slot]sweeping{},
+		stale:   map[Slot]bool{},
 
 		verifiers: make(chan struct{}, runtime.GOMAXPROCS(0)),
 
@@ -191,7 +190,7 @@ func (r *Replica) load(tx Tx) error {
 	if err != nil {
 		return fmt.Errorf("read roster: %w", err)
 	}
-	r.roster.Store(&rosterState{ros, b})
+	r.roster.Store(&rosterState{ros, b, roster.HashOf(b)})
 	if b, err = tx.Value(valueIncarnation); err != nil {
 		return fmt.Errorf("read incarnation: %w", err)
 	}
@@ -222,7 +221,8 @@ func (r *Replica) load(tx Tx) error {
 	if r.asides, err = asidesOf(tx); err != nil {
 		return fmt.Errorf("read what was set aside: %w", err)
 	}
-	return tx.Branches(func(b Branch) error {
+	var list []*branch
+	err = tx.Branches(func(b Branch) error {
 		aside := r.asides[b.Slot]
 		if aside != nil && aside.state == asideOver {
 			return nil
@@ -239,13 +239,20 @@ func (r *Replica) load(tx Tx) error {
 			}
 			br.targets = []*target{newTarget(b.Target, rows)}
 		}
-		r.branches[b.Slot] = br
+		list = append(list, br)
 		if br.aside {
 			return nil
 		}
-		r.index(br)
 		return r.findDrops(tx, b.Slot)
 	})
+	r.branches, r.logs = make(map[Slot]*branch, len(list)), make(map[identity.LogID]Slot, len(list))
+	for _, br := range list {
+		r.branches[br.Slot] = br
+		if !br.aside {
+			r.index(br)
+		}
+	}
+	return err
 }
 
 // Zone returns the zone's ID.
@@ -268,6 +275,10 @@ func (r *Replica) Roster() *roster.Roster { return r.roster.Load().Roster }
 
 // RosterBytes returns the encoding of Roster. It must not be changed.
 func (r *Replica) RosterBytes() []byte { return r.roster.Load().encoded }
+
+// RosterHash returns the hash of Roster, which is not computed anew: with hundreds of
+// devices that takes as long as verifying a signature.
+func (r *Replica) RosterHash() identity.Hash { return r.roster.Load().hash }
 
 // Close ends the replica: no further write is begun. The store stays open.
 func (r *Replica) Close() error {

@@ -62,8 +62,10 @@ func (r *Replica) State() *State {
 // makeState makes the state of all branches. r.mu is held.
 func (r *Replica) makeState() {
 	if len(r.order) != len(r.logs) { // logs do not go away
-		r.order = r.order[:0]
-		for _, log := range slices.SortedFunc(maps.Keys(r.logs), identity.LogID.Compare) {
+		logs := slices.AppendSeq(make([]identity.LogID, 0, len(r.logs)), maps.Keys(r.logs))
+		slices.SortFunc(logs, identity.LogID.Compare)
+		r.order = slices.Grow(r.order[:0], len(logs))
+		for _, log := range logs {
 			r.order = append(r.order, r.logs[log])
 		}
 	}

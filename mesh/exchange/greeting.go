@@ -41,7 +41,7 @@ func (m *Machine) sayHello() {
 	l := m.cfg.Local
 	h := &wire.Hello{
 		Offer: m.offer(), Zone: m.zone, Certificate: m.self, Start: l.StartID(),
-		Software: m.cfg.Software, Epoch: l.Roster().Epoch, RosterHash: l.Roster().Hash(),
+		Software: m.cfg.Software, Epoch: l.Roster().Epoch, RosterHash: l.RosterHash(),
 		Wall: m.wall, Window: uint32(m.cfg.Window),
 	}
 	for _, lane := range identity.Lanes {
@@ -122,7 +122,7 @@ func (m *Machine) enter() {
 	m.credit.available, m.credit.window = int(m.hello.Window), int(m.hello.Window)
 	m.lookForCopies()
 	ours := m.cfg.Local.Roster()
-	if roster.Newer(ours.Epoch, m.peerEpoch) || ours.Epoch == m.peerEpoch && ours.Hash() != m.hello.RosterHash {
+	if roster.Newer(ours.Epoch, m.peerEpoch) || ours.Epoch == m.peerEpoch && m.cfg.Local.RosterHash() != m.hello.RosterHash {
 		m.sendRoster()
 	}
 	m.key.theirs = m.hello.KeyNumber

@@ -182,6 +182,7 @@ func (m *replica) Certificate() identity.Certificate { return m.certs[m.n] }
 func (m *replica) StartID() identity.StartID         { return m.start }
 func (m *replica) Roster() *roster.Roster            { return m.roster }
 func (m *replica) RosterBytes() []byte               { return m.encoded }
+func (m *replica) RosterHash() identity.Hash         { return roster.HashOf(m.encoded) }
 func (m *replica) Keys() []roster.ZoneKey            { return m.zoneKeys }
 
 func (m *replica) State() *records.State {

@@ -17,9 +17,10 @@ type Local interface {
 	// Certificate is that of the current incarnation.
 	Certificate() identity.Certificate
 	StartID() identity.StartID
-	// Roster is the highest roster; RosterBytes is its encoding.
+	// Roster is the highest roster; RosterBytes is its encoding, RosterHash its hash.
 	Roster() *roster.Roster
 	RosterBytes() []byte
+	RosterHash() identity.Hash
 	// State is a snapshot that does not change.
 	State() *records.State
 	// Frontier says how far a branch is held completely, and how many of its

@@ -35,9 +35,10 @@ func under2[T, U any](l locked, f func() (T, U)) (T, U) {
 	return f()
 }
 
-func (l locked) Roster() *roster.Roster { return under(l, l.replica.Roster) }
-func (l locked) RosterBytes() []byte    { return under(l, l.replica.RosterBytes) }
-func (l locked) State() *records.State  { return under(l, l.replica.State) }
+func (l locked) Roster() *roster.Roster    { return under(l, l.replica.Roster) }
+func (l locked) RosterBytes() []byte       { return under(l, l.replica.RosterBytes) }
+func (l locked) RosterHash() identity.Hash { return under(l, l.replica.RosterHash) }
+func (l locked) State() *records.State     { return under(l, l.replica.State) }
 
 func (l locked) Relation(h *records.Head) records.Relation {
 	return under(l, func() records.Relation { return l.replica.Relation(h) })

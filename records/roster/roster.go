@@ -197,7 +197,10 @@ func (r *Roster) Verify(coordinator identity.DevicePublic) error {
 }
 
 // Hash names the roster, signature included.
-func (r *Roster) Hash() identity.Hash { return labelRosterHash.Hash(r.Encode()) }
+func (r *Roster) Hash() identity.Hash { return HashOf(r.Encode()) }
+
+// HashOf returns the hash of a roster that is at hand encoded.
+func HashOf(encoded []byte) identity.Hash { return labelRosterHash.Hash(encoded) }
 
 // Accept decides which roster a replica of zone follows that has current, or
 // nil, and is offered the encoding of another: the one with the higher epoch.
