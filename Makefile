@@ -2,8 +2,9 @@
 
 GO ?= go
 
-# The race detector needs cgo and with it a C compiler.
+# The program is pure Go. The race detector needs cgo and with it a C compiler.
 RACE := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
+export CGO_ENABLED := 0
 
 .PHONY: demo build test test-lan test-arm64 vet bench
 
@@ -14,13 +15,13 @@ demo: build
 # The program, as bin/classmesh.
 build:
 	@test -e bin/classmesh || echo "building the program: the first time, that takes a minute or more" >&2
-	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/classmesh ./cmd/classmesh
+	@$(GO) build -trimpath -o bin/classmesh ./cmd/classmesh
 
 # All tests that this machine can run; what it cannot is listed at the end. What the
 # race detector makes too slow, or counts wrongly, is run without it afterwards.
 test: vet
 	@$(if $(RACE),,echo "left out: the race detector, because there is no C compiler ($$($(GO) env CC))")
-	@CGO_ENABLED=$(if $(RACE),1,0) $(GO) run .ci/report/main.go $(RACE) -timeout 25m ./...
+	@$(GO) run .ci/report/main.go $(if $(RACE),CGO_ENABLED=1) $(RACE) -vet=off -timeout 25m ./...
 	@$(if $(RACE),$(GO) run .ci/report/main.go -run 'TestSimulator|TestSpreadAmongTwoHundred|TestAskedWhileOthersBring|TestAllocations' ./mesh/exchange ./mesh ./records)
 	@$(MAKE) --no-print-directory test-arm64 ARM64=./records
 
@@ -37,12 +38,13 @@ QEMU := qemu-aarch64-static
 ARM64 ?= ./records ./mesh/exchange
 test-arm64:
 	@if command -v $(QEMU) >/dev/null; then \
-		$(GO) run .ci/report/main.go GOARCH=arm64 CGO_ENABLED=0 -short -timeout 30m -exec $(QEMU) $(ARM64); \
+		$(GO) run .ci/report/main.go GOARCH=arm64 -short -timeout 30m -exec $(QEMU) $(ARM64); \
 	else echo "left out: the core on arm64, because there is no $(QEMU)"; test "$$CI" != true; fi
 
+# With the race detector, as what tests need is compiled once then.
 vet:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt these files"; exit 1; }
-	@$(GO) vet ./... && $(GO) vet .ci/report/main.go
+	@$(if $(RACE),CGO_ENABLED=1) $(GO) vet $(RACE) ./... && $(GO) vet .ci/report/main.go
 
 # How fast records move, what that costs, and what the machine allows. ROW: one
 # row, or what several begin with; BENCH_N: zones of that many records only;

@@ -26,6 +26,7 @@ func TestProgram(t *testing.T) {
 	}
 	built := filepath.Join(t.TempDir(), "classmesh")
 	build := exec.Command("go", "build", "-o", built, "../classmesh")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make builds it
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the program: %v\n%s", err, out)
 	}
