@@ -18,10 +18,12 @@ build:
 	@$(GO) build -trimpath -o bin/classmesh ./cmd/classmesh
 
 # All tests that this machine can run; what it cannot is listed at the end. What the
-# race detector makes too slow, or counts wrongly, is run without it afterwards.
+# race detector makes too slow, or counts wrongly, is run without it afterwards. A
+# process with it lives on for so long after its end, by default for a second, and
+# tests start many processes one after the other.
 test: vet
 	@$(if $(RACE),,echo "left out: the race detector, because there is no C compiler ($$($(GO) env CC))")
-	@$(GO) run .ci/report/main.go $(if $(RACE),CGO_ENABLED=1) $(RACE) -vet=off -timeout 25m ./...
+	@$(GO) run .ci/report/main.go $(if $(RACE),CGO_ENABLED=1 GORACE=atexit_sleep_ms=100) $(RACE) -vet=off -timeout 25m ./...
 	@$(if $(RACE),$(GO) run .ci/report/main.go -run 'TestSimulator|TestSpreadAmongTwoHundred|TestAskedWhileOthersBring|TestAllocations' ./mesh/exchange ./mesh ./records)
 	@$(MAKE) --no-print-directory test-arm64 ARM64=./records
 

@@ -40,6 +40,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Values[processesKey{}] = processes{}
+			e.Setenv("GORACE", os.Getenv("GORACE")) // the race detector's options
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -131,7 +132,7 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 
 // environment is that of the script.
 func environment(ts *testscript.TestScript) (env []string) {
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "WORK"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "WORK", "GORACE"} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env
