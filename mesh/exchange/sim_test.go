@@ -633,7 +633,10 @@ func TestSimulator(t *testing.T) {
 		return
 	}
 	seeds := *simSeeds
-	if testing.Short() || raceDetector {
+	switch {
+	case raceDetector: // each seed has one goroutine
+		seeds = min(seeds, 64)
+	case testing.Short():
 		seeds = min(seeds, 200)
 	}
 	var mu sync.Mutex

@@ -73,11 +73,8 @@ func TestReplicaKilled(t *testing.T) {
 	}
 	random := mathrand.New(mathrand.NewPCG(1, 2))
 	rounds := 200
-	switch {
-	case testing.Short():
+	if testing.Short() || raceDetector {
 		rounds = 20
-	case raceDetector:
-		rounds = 60
 	}
 	for round := range rounds {
 		acknowledged := killed(t, roleReplica, path, 1+random.IntN(30))
