@@ -86,6 +86,7 @@ func goroutinesEnd(t *testing.T, before int) {
 const soon = 20 * time.Second
 
 func TestDevicesFindEachOther(t *testing.T) {
+	t.Parallel() // hosts mostly wait
 	lan := lantest.New(t, 3)
 	a := lan.Start(1, "TestHost", "device 1")
 	b := lan.Start(2, "TestHost", "device 1")
@@ -108,6 +109,7 @@ func TestDevicesFindEachOther(t *testing.T) {
 }
 
 func TestForeignZoneIsNotFound(t *testing.T) {
+	t.Parallel() // hosts mostly wait
 	lan := lantest.New(t, 2)
 	a := lan.Start(1, "TestHost", "device 1")
 	stranger := lan.Start(2, "TestHost", "device 2")
@@ -120,6 +122,7 @@ func TestForeignZoneIsNotFound(t *testing.T) {
 
 // Two laptops and a switch, nobody who gives out addresses.
 func TestLinkLocalAlone(t *testing.T) {
+	t.Parallel() // hosts mostly wait
 	lan := lantest.New(t, 2)
 	for i := range 2 {
 		lan.IP("-n", lan.Host(i+1), "addr", "flush", "dev", "eth0", "scope", "global")
@@ -136,6 +139,7 @@ func TestLinkLocalAlone(t *testing.T) {
 }
 
 func TestAddressChangeIsAnnounced(t *testing.T) {
+	t.Parallel() // hosts mostly wait
 	lan := lantest.New(t, 3)
 	a := lan.Start(1, "TestHost", "device 1")
 	b := lan.Start(2, "TestHost", "device 1")
@@ -165,6 +169,7 @@ func TestAddressChangeIsAnnounced(t *testing.T) {
 // Whatever is sent to the multicast group, a device stays up and goes on
 // finding others.
 func TestRubbishOnTheWire(t *testing.T) {
+	t.Parallel() // hosts mostly wait
 	lan := lantest.New(t, 3)
 	a := lan.Start(1, "TestHost", "device 1")
 	a.Expect(soon, "running")
