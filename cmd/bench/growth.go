@@ -55,8 +55,15 @@ func (b *bench) growth(ctx context.Context, n int) error {
 		}
 	}
 	if b.table.wants("page/" + size) {
-		if err := b.page(ctx, z, receiver, size); err != nil {
+		if err := b.page(ctx, z, receiver, size, ""); err != nil {
 			return fmt.Errorf("pages with %s records: %w", size, err)
+		}
+		compacted := filepath.Join(dir, "compacted")
+		if err := z.holder(compacted); err != nil {
+			return err
+		}
+		if err := b.compactedPage(ctx, z, compacted, size); err != nil {
+			return fmt.Errorf("pages with %s records, compacted: %w", size, err)
 		}
 	}
 	return b.commands(ctx, z, receiver, size)
@@ -93,7 +100,7 @@ func (b *bench) file(ctx context.Context, z *zone, dir, size string) error {
 		return err
 	}
 	began := time.Now()
-	if err := store.Shrink(ctx); err != nil {
+	if err := compact(ctx, store); err != nil {
 		return err
 	}
 	b.table.add("growth/file/"+size+"/compact", ms(time.Since(began)))
@@ -105,6 +112,31 @@ func (b *bench) file(ctx context.Context, z *zone, dir, size string) error {
 	b.table.add("growth/file/"+size+"/compacted", float64(compacted.Size())/packed)
 	b.table.add("growth/file/"+size+"/each", float64(compacted.Size())/float64(z.Records))
 	return nil
+}
+
+// compact does to a store what upkeep does, without its rests.
+func compact(ctx context.Context, store *boltstore.Store) error {
+	for {
+		more, err := store.Tidy(ctx)
+		if err != nil {
+			return err
+		}
+		if !more {
+			return store.Shrink(ctx)
+		}
+	}
+}
+
+// compactedPage is page where the store was compacted.
+func (b *bench) compactedPage(ctx context.Context, z *zone, dir, size string) error {
+	store, err := boltstore.Open(filepath.Join(dir, storeName), boltstore.Options{})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(compact(ctx, store), store.Close()); err != nil {
+		return err
+	}
+	return b.page(ctx, z, dir, size, "packed-")
 }
 
 // commands measures what the program says of a device's folder.
@@ -204,8 +236,9 @@ func (z *zone) deviceFolder(dir string) error {
 // pageVisits is how often a page is asked for.
 const pageVisits = 15
 
-// page measures a teacher's page of a class, after each change and once more.
-func (b *bench) page(ctx context.Context, z *zone, dir, size string) error {
+// page measures a teacher's page of a class, after each change and once more; its
+// rows' names begin with prefix, and with one there are those after a change only.
+func (b *bench) page(ctx context.Context, z *zone, dir, size, prefix string) error {
 	device, err := start(ctx, nil, "serve", dir, z.dir, "")
 	if err != nil {
 		return err
@@ -239,7 +272,10 @@ func (b *bench) page(ctx context.Context, z *zone, dir, size string) error {
 		if i == 0 {
 			name = "first"
 		}
-		b.table.add("page/"+size+"/"+name, took)
+		b.table.add("page/"+size+"/"+prefix+name, took)
+		if prefix != "" {
+			continue
+		}
 		if took, err = visit("/classes/" + z.Class); err != nil {
 			return err
 		}

@@ -124,6 +124,8 @@ func rows(sizes []int) []*figure {
 	row(grown("page", "changed"), "page of a class after something was written", "ms", atMost(50, 10))
 	row(grown("page", "again"), "page of a class once more", "ms", atMost(50, 10))
 	row(grown("page", "json"), "page of a class as JSON", "ms", none)
+	row(grown("page", "packed-first"), "page of a class after compaction, the first time", "ms", atMost(50, 0))
+	row(grown("page", "packed-changed"), "page of a class after compaction and after something was written", "ms", atMost(50, 10))
 	for _, n := range sizes {
 		size := sizeName(n)
 		row("limit/bbolt/"+size, "limit: bbolt, ascending insert", "rec/s", none)

@@ -156,7 +156,7 @@ func BenchmarkPut(b *testing.B) {
 }
 
 // BenchmarkTable reads 4,000 registers, a class of 40 with 100 contents, out
-// of a store of 100,000 or 1,000,000 entries.
+// of a store of 100,000 or 1,000,000 entries: from rows, and from blocks.
 func BenchmarkTable(b *testing.B) {
 	n := 100_000
 	if *large {
@@ -165,25 +165,80 @@ func BenchmarkTable(b *testing.B) {
 	s := open(b, filepath.Join(b.TempDir(), "store"), boltstore.Options{})
 	defer s.Close()
 	fill(b, s, n)
-	var learners []identity.UserID
-	var reads int
-	b.ResetTimer()
-	for b.Loop() {
-		reads = 0
-		err := s.View(b.Context(), func(tx records.Tx) error {
-			learners = learners[:0]
-			return tx.Registers(records.RegisterPrefix{Kind: progressKind}, func(r records.Register) error {
-				if reads++; reads == 4000 {
-					return errStop
+	read := func(b *testing.B) {
+		b.ReportAllocs()
+		var reads int
+		for b.Loop() {
+			reads = 0
+			err := s.View(b.Context(), func(tx records.Tx) error {
+				return tx.Registers(records.RegisterPrefix{Kind: progressKind}, func(r records.Register) error {
+					if reads++; reads == 4000 {
+						return errStop
+					}
+					return nil
+				})
+			})
+			if err != errStop {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(reads), "cells")
+	}
+	b.Run("rows", read)
+	tidyUp(b, s)
+	b.Run("blocks", read)
+}
+
+// BenchmarkRegisters writes registers, a thousand in a transaction, into a store of
+// 50,000: new ones, and such as it has, in rows and in blocks.
+func BenchmarkRegisters(b *testing.B) {
+	const each = 1000
+	for _, where := range []string{"rows", "blocks"} {
+		s := open(b, filepath.Join(b.TempDir(), "store"), boltstore.Options{})
+		defer s.Close()
+		fill(b, s, 100_000)
+		if where == "blocks" {
+			tidyUp(b, s)
+		}
+		counter := uint64(perLog)
+		write := func(b *testing.B, key func(i int) *records.Envelope) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i += each {
+				err := s.Update(b.Context(), func(tx records.WriteTx) error {
+					for j := range each {
+						env := key(i + j)
+						if _, err := tx.Versions(1, env.RegisterKey()); err != nil {
+							return err
+						}
+						counter++
+						if err := tx.Put(1, records.Entry{Counter: counter, Envelope: env.Append(nil), Body: make([]byte, 60)}, env); err != nil {
+							return err
+						}
+					}
+					return errStop // as the store was, for the next round
+				})
+				if err != errStop {
+					b.Fatal(err)
 				}
-				return nil
+			}
+			b.ReportMetric(float64(b.Elapsed())/float64(b.N*each), "ns/register")
+		}
+		b.Run("new/"+where, func(b *testing.B) {
+			write(b, func(i int) *records.Envelope {
+				_, _, env := mixed(rand.New(rand.NewPCG(uint64(i), 5)), 2*(i%50_000))
+				env.Key = append(env.Key[:8:8], 1, 2, 3, 4, 5, 6, 7, 8)
+				return env
 			})
 		})
-		if err != errStop {
-			b.Fatal(err)
-		}
+		b.Run("known/"+where, func(b *testing.B) {
+			random := rand.New(rand.NewPCG(1, 1))
+			list := make([]*records.Envelope, 20_000)
+			for i := range list {
+				_, _, list[i] = mixed(random, i)
+			}
+			write(b, func(i int) *records.Envelope { return list[2*i%len(list)] })
+		})
 	}
-	b.ReportMetric(float64(reads), "cells")
 }
 
 // BenchmarkEvents reads the events of one learner.

@@ -25,8 +25,7 @@ import (
 //
 // A register's key is not stored: it is that of its newest version's envelope.
 
-// maxBlockRegisters is how many registers a block has at most: so many are still
-// opened in some 25 µs.
+// maxBlockRegisters is how many registers a block has at most.
 const maxBlockRegisters = 512
 
 // blockFixed is the size of a block's row before its filter.

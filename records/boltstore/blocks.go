@@ -20,9 +20,9 @@ import (
 // first key. Large registers, whose newest version stands in the entries only, have
 // a row for ever.
 
-// keptBlocks is how many opened blocks a transaction keeps, a MB or two: those of
-// the learners of a class.
-const keptBlocks = 32
+// keptBlocks is how many opened blocks a transaction keeps, 4 MB at most: what comes of
+// one log is about the learners of a few classes, in no order.
+const keptBlocks = 128
 
 // blockAt returns the block that is responsible for a key.
 func (t *readTx) blockAt(key []byte) (*blockRow, error) {
@@ -54,24 +54,27 @@ func (t *readTx) blockAt(key []byte) (*blockRow, error) {
 
 // openBlock returns a block with its registers.
 func (t *readTx) openBlock(b *blockRow) (*openedBlock, error) {
-	for _, o := range t.openedBlocks {
-		if o != nil && bytes.Equal(o.first, b.first) {
-			return o, nil
-		}
+	if o := t.openedBlocks[string(b.first)]; o != nil {
+		return o, nil
 	}
 	o, err := b.open()
 	if err != nil {
 		return nil, err
 	}
-	t.openedBlocks[t.nextBlock%keptBlocks] = o
-	t.nextBlock++
+	switch {
+	case t.openedBlocks == nil:
+		t.openedBlocks = map[string]*openedBlock{}
+	case len(t.openedBlocks) == keptBlocks:
+		clear(t.openedBlocks)
+	}
+	t.openedBlocks[string(b.first)] = o
 	return o, nil
 }
 
 // forgetBlocks drops what the transaction remembers of blocks.
 func (t *readTx) forgetBlocks() {
 	t.block = blockRow{}
-	t.openedBlocks = [keptBlocks]*openedBlock{}
+	clear(t.openedBlocks)
 }
 
 // packedRegister returns the block that has a register, and its place; nil if none

@@ -53,6 +53,7 @@ func TestCheckFindsWrongIndexes(t *testing.T) {
 			path := unzipped(t, "layout1.db.gz")
 			s := open(t, path, boltstore.Options{})
 			s.TidySoon()
+			s.PackLate()
 			if test.packed {
 				s.PackSoon(400)
 			}

@@ -51,7 +51,7 @@
 // one scan of neighbouring rows: measured, 4,000 cells take 0.2 to 0.4 ms
 // instead of 2.2 to 2.7 ms by counters alone. Rows of either form can be read. What
 // is written stands there one by one; in the background neighbouring registers are
-// packed into blocks of some hundred (see blocks.go), in a seventh of the room.
+// packed into blocks of a hundred or so (see blocks.go), in a seventh of the room.
 // A transaction collects what it changes in both indexes and applies it in
 // the order of keys.
 package boltstore

@@ -16,6 +16,9 @@ func (s *Store) TidySoon() { s.tidyLeast = leastRun }
 // PackSoon has Tidy pack every register, in blocks of so many bytes, with keys.
 func (s *Store) PackSoon(room int) { s.packer.least, s.packer.room = 1, room }
 
+// PackLate has Tidy pack no registers of which there are few.
+func (s *Store) PackLate() { s.packer.least = 1000 }
+
 // Commits returns how many transactions were written since the file was made.
 func (s *Store) Commits() (n int) {
 	tx, err := s.begin()
@@ -76,6 +79,28 @@ func (s *Store) Holds(text string) (found bool) {
 		return t.scan(registers, nil, nil, func(_, v []byte) (bool, error) {
 			found = found || bytes.Contains(v, []byte(text))
 			return false, nil
+		})
+	})
+	if err != nil {
+		panic(err)
+	}
+	return found
+}
+
+// HoldsPacked reports whether a text stands in a run.
+func (s *Store) HoldsPacked(text string) (found bool) {
+	err := s.View(context.Background(), func(tx records.Tx) error {
+		t := tx.(*readTx)
+		return t.scan(runs, nil, nil, func(k, v []byte) (bool, error) {
+			r, err := decodeRun(k, v)
+			if err != nil {
+				return false, err
+			}
+			o, err := t.open(&r)
+			for i := 0; err == nil && i < len(o.entries); i++ {
+				found = found || bytes.Contains(o.entries[i].Body, []byte(text))
+			}
+			return false, err
 		})
 	})
 	if err != nil {

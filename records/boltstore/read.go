@@ -20,9 +20,8 @@ type readTx struct {
 	opened  [keptOpen]*opened
 	next    int // of opened to give up
 
-	block        blockRow // the last that was looked for
-	openedBlocks [keptBlocks]*openedBlock
-	nextBlock    int // of openedBlocks to give up
+	block        blockRow                // the last that was looked for
+	openedBlocks map[string]*openedBlock // by first key
 }
 
 func (t *readTx) bucket(n bucket) *bolt.Bucket {

@@ -357,8 +357,25 @@ type runKey struct {
 	first uint64
 }
 
-// flushRuns packs anew what is left of runs half of which are holes.
+// cover notes that an entry became a stub: no run may keep the text.
+func (t *writeTx) cover(s records.Slot, counter uint64) error {
+	r, err := t.runAt(s, counter)
+	if err == nil && r != nil {
+		t.covered[runKey{s, r.first}] = r.last
+	}
+	return err
+}
+
+// flushRuns packs anew what is left of runs half of which are holes, and runs of
+// which something was erased.
 func (t *writeTx) flushRuns() error {
+	for key, last := range t.covered {
+		if err := t.repack(key.slot, key.first, last); err != nil {
+			return err
+		}
+		delete(t.punched, key)
+	}
+	clear(t.covered)
 	for key, last := range t.punched {
 		r, err := t.runAt(key.slot, key.first)
 		if err != nil {

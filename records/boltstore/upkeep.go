@@ -18,7 +18,7 @@ const (
 	// tidyRest is how long Upkeep rests for each moment that it has worked.
 	tidyRest = 4
 	// wasteBytes is the least unused space that is worth writing a file anew.
-	wasteBytes = 32 << 20
+	wasteBytes = 8 << 20
 )
 
 // Upkeep keeps the file small until ctx is done: it packs what has come to stand

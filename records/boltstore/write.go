@@ -25,6 +25,7 @@ type writeTx struct {
 	spare     []register           // room for more of them
 	events    map[eventKey]struct{}
 	punched   map[runKey]uint64 // runs with new holes, each with its last counter
+	covered   map[runKey]uint64 // runs that hold what became a stub, likewise
 	stubbed   [][]byte          // keys of registers of which something became a stub
 	noting    bool              // what is changed is noted
 	changes   []change
@@ -41,7 +42,7 @@ type gap struct {
 }
 
 func newWriteTx() *writeTx {
-	return &writeTx{registers: map[string]*register{}, events: map[eventKey]struct{}{}, punched: map[runKey]uint64{}}
+	return &writeTx{registers: map[string]*register{}, events: map[eventKey]struct{}{}, punched: map[runKey]uint64{}, covered: map[runKey]uint64{}}
 }
 
 // alloc returns n bytes of capacity that last until the commit.
@@ -257,6 +258,9 @@ func (t *writeTx) Replace(s records.Slot, e records.Entry, env *records.Envelope
 		return fmt.Errorf("replace entry %d, which has another envelope: %w", e.Counter, records.ErrExists)
 	}
 	value, err := t.setEntry(s, &e)
+	if err == nil && e.Stub {
+		err = t.cover(s, e.Counter)
+	}
 	if err != nil || !env.Register {
 		return err
 	}
