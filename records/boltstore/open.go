@@ -286,7 +286,8 @@ var errOlder = errors.New("an older layout")
 
 // migrate brings a file of an earlier layout to this one, in one transaction. The
 // first had no runs, the first two an index of events with a row for 128 counters,
-// the first three no blocks; what else is in the file stays as it is.
+// the first three neither blocks nor runs in columns; what else is in the file stays
+// as it is.
 func migrate(tx *bolt.Tx) error {
 	for _, name := range names {
 		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {

@@ -17,7 +17,7 @@ const (
 // length of the tag, 0 if there is none in the one spelling that this package writes.
 func Tag(b []byte) (w Wire, size int) {
 	number, wire, size := protowire.ConsumeTag(b)
-	if size < 0 || size != protowire.SizeTag(number) {
+	if size < 0 || number > protowire.MaxValidNumber || size != protowire.SizeTag(number) {
 		return 0, 0
 	}
 	switch wire {

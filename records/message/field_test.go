@@ -27,6 +27,8 @@ func TestFieldsAreTakenApart(t *testing.T) {
 		"\x00\x01":                              {}, // field 0
 		"\x0b\x0c":                              {}, // a group
 		"\x0e\x01":                              {}, // no such type
+		"\xf8\xff\xff\xff\x0f\x01":              {5, 6},
+		"\x88\x80\x80\x80\x10\x01":              {}, // field 1<<29 + 1, more than protobuf has
 	} {
 		if tag, size := message.Field([]byte(b)); tag != want[0] || size != want[1] {
 			t.Errorf("%q: a tag of %d bytes, a field of %d; want %v", b, tag, size, want)

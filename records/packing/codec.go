@@ -107,24 +107,26 @@ func (c *Codec) packRuns(entries []records.Entry, form func([]byte, []records.En
 			}
 			n++
 		}
-		plain = form(plain[:0], entries[:n])
-		runs = append(runs, records.PackedRun{Run: c.pack(plain, entries[:n]), Count: n})
+		var run records.Run
+		run, plain = c.pack(plain[:0], entries[:n], form)
+		runs = append(runs, records.PackedRun{Run: run, Count: n})
 		entries = entries[n:]
 	}
 	return runs
 }
 
-// pack returns the run of entries, which are plain before compression. They share
-// no memory.
-func (c *Codec) pack(plain []byte, entries []records.Entry) records.Run {
+// pack returns the run of entries, in a form where they are compressed, and the room that
+// it used for that. They share no memory.
+func (c *Codec) pack(room []byte, entries []records.Entry, form func([]byte, []records.Entry) []byte) (records.Run, []byte) {
 	size := records.RunSize(entries)
 	if size >= packAbove {
-		packed := c.encoder.EncodeAll(plain, make([]byte, 0, len(plain)/2))
+		room = form(room, entries)
+		packed := c.encoder.EncodeAll(room, make([]byte, 0, len(room)/2))
 		if len(packed) < size {
-			return records.Run{Packed: uint32(size), Data: packed}
+			return records.Run{Packed: uint32(size), Data: packed}, room
 		}
 	}
-	return records.Run{Data: records.AppendRun(make([]byte, 0, size), entries)}
+	return records.Run{Data: records.AppendRun(make([]byte, 0, size), entries)}, room
 }
 
 // Unpack returns the entries of all runs of one answer, at most as many as a
@@ -140,6 +142,9 @@ func (c *Codec) Unpack(runs []records.Run) ([]records.Entry, error) {
 func (c *Codec) Open(runs []records.Run) (all []records.Entry, packed []records.PackedRun, err error) {
 	total := 0
 	for _, r := range runs {
+		if err := Check(r); err != nil {
+			return nil, nil, err
+		}
 		total += r.Size()
 	}
 	if total > MaxBytes {
@@ -172,9 +177,6 @@ func (c *Codec) Open(runs []records.Run) (all []records.Entry, packed []records.
 
 // open appends the entries of a run.
 func (c *Codec) open(before []records.Entry, r records.Run) ([]records.Entry, error) {
-	if err := Check(r); err != nil {
-		return nil, err
-	}
 	if r.Packed == 0 {
 		return records.DecodeRun(before, r.Data)
 	}
@@ -221,13 +223,19 @@ func (c *Codec) decompress(room, frame []byte, size int) ([]byte, error) {
 	return plain, nil
 }
 
-// single reports whether a frame ends where its data ends: what stood behind it, in
-// another frame or one that decoders skip, nobody would have signed, and it would
-// be stored and sent on by everybody. See RFC 8878, 3.1.1.2.
+// mostBlocks is how many blocks a frame may have. Encoders begin another every 128 KiB,
+// or a few KiB where other tables pay; each is read with its tables, even if it is
+// empty.
+const mostBlocks = 256
+
+// single reports whether data is a frame and nothing else: what stood behind it, in
+// another frame or one that decoders skip, or in thousands of blocks that are empty,
+// nobody would have signed, and it would be stored and sent on by everybody. See RFC
+// 8878, 3.1.1.2.
 func single(h *zstd.Header, data []byte) bool {
 	at := h.HeaderSize
-	for last := false; !last; {
-		if at < 0 || len(data)-at < 3 {
+	for n, last := 0, false; !last; n++ {
+		if at < 0 || len(data)-at < 3 || n == mostBlocks {
 			return false
 		}
 		block := int(data[at]) | int(data[at+1])<<8 | int(data[at+2])<<16
@@ -261,7 +269,7 @@ func (c *Codec) InRows(r records.PackedRun) (records.PackedRun, error) {
 	if err != nil {
 		return r, err
 	}
-	r.Run = c.pack(records.AppendRun(nil, entries), entries)
+	r.Run, _ = c.pack(nil, entries, records.AppendRun)
 	return r, nil
 }
 

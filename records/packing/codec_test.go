@@ -95,6 +95,39 @@ func TestPackAndUnpack(t *testing.T) {
 	})
 }
 
+// empty returns a frame with blocks before its first one that repeat a byte no times.
+func empty(frame []byte, blocks int) []byte {
+	var h zstd.Header
+	if err := h.Decode(frame); err != nil {
+		panic(err)
+	}
+	b := bytes.Clone(frame[:h.HeaderSize])
+	for i := range blocks {
+		b = append(b, 1<<1, 0, 0, byte(i))
+	}
+	return append(b, frame[h.HeaderSize:]...)
+}
+
+// TestBlocksAreBounded: empty ones take time to open and can hold whatever somebody
+// wants others to store, and blocks of a few bytes each bring tables of their own.
+func TestBlocksAreBounded(t *testing.T) {
+	c := codec(t)
+	for name, p := range map[string][]records.Run{"rows": c.PackRows(entries(500, 30)), "columns": c.Pack(entries(500, 30))} {
+		r := p[0]
+		if packing.InColumns(r) != (name == "columns") {
+			t.Fatalf("%s are not", name)
+		}
+		r.Data = empty(p[0].Data, packing.MostBlocks-1)
+		if _, err := c.Unpack([]records.Run{r}); err != nil {
+			t.Errorf("%s, as many blocks as there may be: %v", name, err)
+		}
+		r.Data = empty(p[0].Data, packing.MostBlocks)
+		if _, err := c.Unpack([]records.Run{r}); !errors.Is(err, packing.ErrRun) {
+			t.Errorf("%s, a block too many: %v", name, err)
+		}
+	}
+}
+
 // bomb is a zstd frame of n zeros that states what it likes.
 func bomb(t testing.TB, n int) []byte {
 	var b bytes.Buffer

@@ -99,7 +99,11 @@ type fieldReader struct {
 func (f *fieldReader) value() ([]byte, bool) {
 	switch f.wire {
 	case message.WireVarint:
-		return f.strings.take(max(1, message.VarintSize(f.strings.bytes[f.strings.at:])))
+		n := message.VarintSize(f.strings.bytes[f.strings.at:])
+		if n == 0 {
+			return nil, false
+		}
+		return f.strings.take(n)
 	case message.WireFixed32:
 		return f.strings.take(4)
 	case message.WireFixed64:

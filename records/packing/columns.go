@@ -61,13 +61,12 @@ func AppendEntries(b []byte, entries []records.Entry) []byte {
 	defer writers.Put(w)
 	defer w.reset()
 	for i := range entries {
-		w.add(&entries[i])
+		if w.add(&entries[i]); !w.fits() {
+			return records.AppendRun(b, entries)
+		}
 	}
 	at := len(b)
-	if w.fits() {
-		b = w.append(b, len(entries))
-	}
-	if len(b) == at || len(b)-at >= records.RunSize(entries) {
+	if b = w.append(b, len(entries)); len(b)-at >= records.RunSize(entries) {
 		b = records.AppendRun(b[:at], entries)
 	}
 	return b

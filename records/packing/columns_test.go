@@ -204,6 +204,13 @@ func TestWhatIsNotColumnsIsRefused(t *testing.T) {
 	for n := range plain {
 		refused("cut short", plain[:n], total)
 	}
+	env := records.Envelope{Kind: 1}
+	short, _ := packing.AppendColumns(nil, []records.Entry{{Counter: 1, Envelope: env.Append(nil), Body: []byte{0x08, 0x01}}})
+	if _, err := packing.DecodeColumns(nil, short, total); err != nil {
+		t.Fatal(err)
+	}
+	short[len(short)-1] = 0x80
+	refused("a value without end", short, total)
 	header := func(numbers ...uint64) []byte {
 		b := []byte{2}
 		for _, n := range numbers {
@@ -213,7 +220,7 @@ func TestWhatIsNotColumnsIsRefused(t *testing.T) {
 	}
 	refused("no entries", header(0, 0, 0), total)
 	refused("more entries than a segment has", header(records.SegmentCounters+1, 100, 1), total)
-	refused("more bytes than a segment has", header(1, records.MaxSegmentBytes+1, 1), 1<<40)
+	refused("more bytes than a segment has", header(1, records.MaxSegmentBytes+1, 1), 1<<30)
 	refused("more shapes than entries", header(1, 20, 2), total)
 }
 
@@ -253,6 +260,11 @@ func TestShapesAreBounded(t *testing.T) {
 	b, fits = packing.AppendColumns(nil, wide)
 	if _, err := packing.DecodeColumns(nil, b, records.MaxSegmentBytes); fits || !errors.Is(err, records.ErrRun) {
 		t.Errorf("many columns fit: %t, %v", fits, err)
+	}
+	// They are left where they begin to be too many: each would be a buffer.
+	var rows []byte
+	if n := testing.AllocsPerRun(5, func() { rows = packing.AppendEntries(rows[:0], wide) }); n > 2*packing.MostParts || rows[0] != 1 {
+		t.Errorf("%.0f buffers to write format %d", n, rows[0])
 	}
 }
 

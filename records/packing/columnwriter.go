@@ -57,6 +57,8 @@ func (w *columnWriter) reset() {
 	for i := range w.fixed {
 		w.fixed[i] = w.fixed[i][:0]
 	}
+	clear(w.list)
+	clear(w.fields)
 	w.list, w.spelt, w.fields = w.list[:0], w.spelt[:0], w.fields[:0]
 	w.parts, w.size, w.counter, w.clock, w.wall = 0, 0, 0, 0, 0
 }

@@ -16,5 +16,7 @@ func AppendColumns(b []byte, entries []records.Entry) ([]byte, bool) {
 
 const (
 	MostShapes = mostShapes
+	MostParts  = mostParts
 	MostFields = mostFields
+	MostBlocks = mostBlocks
 )
