@@ -96,6 +96,9 @@ func anyEntries(t *rapid.T) []records.Entry {
 	return list
 }
 
+// asText compares bytes, where none and nil are the same.
+var asText = cmp.Transformer("text", func(b []byte) string { return string(b) })
+
 func TestColumnsGiveBackEveryByte(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := anyEntries(t)
@@ -107,8 +110,12 @@ func TestColumnsGiveBackEveryByte(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(want, got, cmp.Transformer("bytes", func(b []byte) string { return string(b) })); d != "" {
+		if d := cmp.Diff(want, got, asText); d != "" {
 			t.Fatal(d)
+		}
+		drawn, err := decodeReference(b)
+		if d := cmp.Diff(want, drawn, asText); err != nil || d != "" {
+			t.Fatalf("as docs/formats.md draws them: %v, %s", err, d)
 		}
 		// Behind others, and with what AppendEntries makes of them.
 		b = packing.AppendEntries([]byte("before"), want)
@@ -316,6 +323,13 @@ func FuzzColumns(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		list, err := packing.DecodeColumns(nil, b, records.MaxSegmentBytes)
+		drawn, wrong := decodeReference(b)
+		if (err == nil) != (wrong == nil) {
+			t.Fatalf("%v; as docs/formats.md draws them: %v", err, wrong)
+		}
+		if d := cmp.Diff(list, drawn, asText); err == nil && d != "" {
+			t.Fatalf("as docs/formats.md draws them: %s", d)
+		}
 		if err != nil {
 			if !errors.Is(err, records.ErrRun) {
 				t.Fatal(err)
@@ -331,7 +345,7 @@ func FuzzColumns(f *testing.F) {
 		}
 		again, _ := packing.AppendColumns(nil, list)
 		same, err := packing.DecodeColumns(nil, again, records.MaxSegmentBytes)
-		if d := cmp.Diff(list, same, cmp.Transformer("bytes", func(b []byte) string { return string(b) })); err != nil || d != "" {
+		if d := cmp.Diff(list, same, asText); err != nil || d != "" {
 			t.Fatalf("%v, %s", err, d)
 		}
 	})
