@@ -43,26 +43,26 @@ func (s *stream) take(n int) ([]byte, bool) {
 	return s.bytes[s.at-n : s.at], true
 }
 
-// values are a column of strings.
-type values struct {
-	strings stream
-	seen    [][]byte
+// coded are values that have a code each, and stand once.
+type coded struct {
+	values stream
+	seen   [][]byte
 }
 
-// take returns the string of a code. If it is new, size says how long it is, with
+// take returns the value of a code. If it is new, size says how long it is, with
 // whatever belongs to it.
-func (v *values) take(code uint64, size func(stream) int) ([]byte, bool) {
+func (v *coded) take(code uint64, size func(stream) int) ([]byte, bool) {
 	if code > 0 {
 		if code > uint64(len(v.seen)) {
 			return nil, false
 		}
 		return v.seen[code-1], true
 	}
-	n := size(v.strings)
+	n := size(v.values)
 	if n < 0 {
 		return nil, false
 	}
-	b, ok := v.strings.take(n)
+	b, ok := v.values.take(n)
 	if ok {
 		v.seen = append(v.seen, b)
 	}
@@ -92,22 +92,22 @@ func sizeOfString(s stream) int {
 type fieldReader struct {
 	wire  message.Wire
 	codes stream
-	values
+	coded
 }
 
 // value returns the next value as it stands in a body behind its tag.
 func (f *fieldReader) value() ([]byte, bool) {
 	switch f.wire {
 	case message.WireVarint:
-		n := message.VarintSize(f.strings.bytes[f.strings.at:])
+		n := message.VarintSize(f.values.bytes[f.values.at:])
 		if n == 0 {
 			return nil, false
 		}
-		return f.strings.take(n)
+		return f.values.take(n)
 	case message.WireFixed32:
-		return f.strings.take(4)
+		return f.values.take(4)
 	case message.WireFixed64:
-		return f.strings.take(8)
+		return f.values.take(8)
 	}
 	code, ok := f.codes.number()
 	if !ok {
@@ -130,7 +130,7 @@ type shapeReader struct {
 
 type columnReader struct {
 	fixed       [fixedColumns]stream
-	users, keys values
+	users, keys coded
 	shapes      []shapeReader
 	fields      []fieldReader
 	used        int    // shapes that were
@@ -180,7 +180,7 @@ func (r *columnReader) open(in stream, entries uint64) bool {
 		if f.wire == message.WireBytes {
 			columns = append(columns, &f.codes)
 		}
-		columns = append(columns, &f.strings)
+		columns = append(columns, &f.values)
 	}
 	lengths := in
 	for range columns {
@@ -195,20 +195,20 @@ func (r *columnReader) open(in stream, entries uint64) bool {
 		}
 		c.bytes, _ = in.take(int(length))
 	}
-	r.users.strings, r.keys.strings = r.fixed[columnUser], r.fixed[columnKey]
+	r.users.values, r.keys.values = r.fixed[columnUser], r.fixed[columnKey]
 	return in.left() == 0
 }
 
 // done reports whether all was used.
 func (r *columnReader) done() bool {
-	r.fixed[columnUser], r.fixed[columnKey] = r.users.strings, r.keys.strings
+	r.fixed[columnUser], r.fixed[columnKey] = r.users.values, r.keys.values
 	for i := range r.fixed {
 		if r.fixed[i].left() > 0 {
 			return false
 		}
 	}
 	for i := range r.fields {
-		if r.fields[i].codes.left()+r.fields[i].strings.left() > 0 {
+		if r.fields[i].codes.left()+r.fields[i].values.left() > 0 {
 			return false
 		}
 	}
@@ -217,7 +217,13 @@ func (r *columnReader) done() bool {
 
 // put appends to what was announced; beyond, it reports false.
 func (r *columnReader) put(b []byte) bool {
-	n := copy(r.out[r.at:], b)
+	out := r.out[r.at:]
+	if len(b) == 1 && len(out) > 0 { // most tags, and many values
+		out[0] = b[0]
+		r.at++
+		return true
+	}
+	n := copy(out, b)
 	r.at += n
 	return n == len(b)
 }
@@ -227,18 +233,18 @@ func (r *columnReader) putRest(n int) bool {
 	return ok && r.put(b)
 }
 
-// entry puts the next entry together, without its counter.
-func (r *columnReader) entry() (e records.Entry, ok bool) {
+// entry puts the next entry together, all but its counter.
+func (r *columnReader) entry(e *records.Entry) bool {
 	n, ok := r.fixed[columnShape].number()
 	if !ok || n > uint64(r.used) || n >= uint64(len(r.shapes)) {
-		return e, false
+		return false
 	}
 	s := &r.shapes[n]
 	if n == uint64(r.used) {
 		r.used++
 	}
 	at := r.at
-	if s.flags&shapeWildEnvelope == 0 {
+	if s.flags&shapeWholeEnvelope == 0 {
 		ok = r.envelope(s)
 	} else {
 		var size uint64
@@ -246,14 +252,14 @@ func (r *columnReader) entry() (e records.Entry, ok bool) {
 		ok = ok && size <= records.MaxEnvelopeBytes && r.putRest(int(size))
 	}
 	if !ok || r.at-at > records.MaxEnvelopeBytes {
-		return e, false
+		return false
 	}
 	body := r.at
+	e.Stub = s.flags&shapeStub != 0
 	switch {
-	case s.flags&shapeStub != 0:
-		e.Stub = true
+	case e.Stub:
 		ok = r.putRest(identity.HashBytes)
-	case s.flags&shapeWildBody != 0:
+	case s.flags&shapeWholeBody != 0:
 		var b []byte
 		if b, ok = r.fields[s.parts[0].column].value(); ok {
 			_, length := binary.Uvarint(b)
@@ -264,16 +270,16 @@ func (r *columnReader) entry() (e records.Entry, ok bool) {
 			p := &s.parts[i]
 			b, ok := r.fields[p.column].value()
 			if !ok || !r.put(p.tag) || !r.put(b) {
-				return e, false
+				return false
 			}
 		}
 	}
 	end := r.at
 	if !ok || end-body > records.MaxBodyBytes {
-		return e, false
+		return false
 	}
 	e.Envelope, e.Body = r.out[at:body:body], r.out[body:end:end]
-	return e, true
+	return true
 }
 
 func (r *columnReader) envelope(s *shapeReader) bool {
@@ -284,13 +290,14 @@ func (r *columnReader) envelope(s *shapeReader) bool {
 	}
 	r.clock += unzigzag(clock)
 	r.wall += unzigzag(wall)
-	var fixed [envelopeFixed]byte
-	copy(fixed[:], s.head[:])
-	binary.BigEndian.PutUint64(fixed[4:], r.clock)
-	binary.BigEndian.PutUint64(fixed[12:], r.wall)
-	if !r.put(fixed[:]) {
+	if len(r.out)-r.at < envelopeFixed {
 		return false
 	}
+	fixed := r.out[r.at : r.at+envelopeFixed]
+	r.at += envelopeFixed
+	copy(fixed, s.head[:])
+	binary.BigEndian.PutUint64(fixed[4:], r.clock)
+	binary.BigEndian.PutUint64(fixed[12:], r.wall)
 	flags := s.head[1]
 	var learner []byte
 	if flags&envelopeLearner != 0 {

@@ -3,6 +3,7 @@ package packing
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/classmesh/classmesh/records"
 )
@@ -23,7 +24,7 @@ const (
 	columnUser           // users (16 each)
 	columnKeyCode        // code of a key
 	columnKey            // keys, each with its length (1)
-	columnRest           // origins; bodies' hashes of stubs; envelopes of another format, each with its length
+	columnRest           // origins; bodies' hashes of stubs; envelopes that stand whole, each with its length
 	fixedColumns
 )
 
@@ -35,13 +36,13 @@ const (
 	streams
 )
 
-// wildKind stands for the kind of an entry whose envelope is of another format.
-const wildKind = 1 << 16
+// wholeKind stands for the kind of an entry whose envelope is not split.
+const wholeKind = 1 << 16
 
 // columnName names the column of a field.
 func columnName(s *shape, tag uint64) uint64 {
-	kind := uint64(wildKind)
-	if s.flags&shapeWildEnvelope == 0 {
+	kind := uint64(wholeKind)
+	if s.flags&shapeWholeEnvelope == 0 {
 		kind = uint64(binary.BigEndian.Uint16(s.head[2:]))
 	}
 	return kind<<32 | tag
@@ -55,7 +56,8 @@ const (
 
 // AppendEntries appends entries of ascending counters to b, to be compressed: column
 // by column ([DecodeColumns]) or, where that is not shorter, in rows as
-// [records.AppendRun] does. The first byte tells which.
+// [records.AppendRun] does. The first byte tells which, and that columns are shorter than
+// [records.RunSize].
 func AppendEntries(b []byte, entries []records.Entry) []byte {
 	w := writers.Get().(*columnWriter)
 	defer writers.Put(w)
@@ -121,23 +123,18 @@ func DecodeColumns(before []records.Entry, b []byte, limit int) ([]records.Entry
 	if !r.open(in, n) {
 		return bad("shapes and lengths")
 	}
-	entries := before
-	if entries == nil {
-		entries = make([]records.Entry, 0, n)
-	}
+	entries := slices.Grow(before, int(n))[:len(before)+int(n)]
 	counter := uint64(0)
-	for range n {
+	for i := len(before); i < len(entries); i++ {
 		d, ok := r.fixed[columnCounter].number()
 		if !ok || counter+d+1 <= counter {
 			return bad(fmt.Sprintf("counter after %d", counter))
 		}
 		counter += d + 1
-		e, ok := r.entry()
-		if !ok {
+		entries[i].Counter = counter
+		if !r.entry(&entries[i]) {
 			return bad(fmt.Sprintf("entry %d", counter))
 		}
-		e.Counter = counter
-		entries = append(entries, e)
 	}
 	if !r.done() || r.at != int(size) {
 		return bad("more than belongs to the entries")

@@ -1,6 +1,7 @@
 package packing
 
 import (
+	"bytes"
 	"encoding/binary"
 	"sync"
 
@@ -75,7 +76,7 @@ func (w *columnWriter) add(e *records.Entry) {
 	w.number(columnCounter, e.Counter-w.counter-1)
 	w.counter = e.Counter
 	s := w.shape(e)
-	if s.flags&shapeWildEnvelope == 0 {
+	if s.flags&shapeWholeEnvelope == 0 {
 		w.addEnvelope(e.Envelope)
 	} else {
 		w.number(columnRest, uint64(len(e.Envelope)))
@@ -84,7 +85,7 @@ func (w *columnWriter) add(e *records.Entry) {
 	switch {
 	case s.flags&shapeStub != 0:
 		w.fixed[columnRest] = append(w.fixed[columnRest], e.Body...)
-	case s.flags&shapeWildBody != 0:
+	case s.flags&shapeWholeBody != 0:
 		w.fields[s.columns[0]].string(e.Body)
 	default:
 		w.addBody(s, e.Body)
@@ -95,16 +96,18 @@ func (w *columnWriter) add(e *records.Entry) {
 func (w *columnWriter) shape(e *records.Entry) *shape {
 	w.one = appendShape(w.one[:0], e)
 	n, known := w.shapes[string(w.one)]
-	w.number(columnShape, uint64(n))
-	if known {
-		return &w.list[n]
+	if !known {
+		n = len(w.list)
+		w.addShape(w.one)
 	}
-	w.fixed[columnShape] = w.fixed[columnShape][:len(w.fixed[columnShape])-1]
-	n = len(w.list)
 	w.number(columnShape, uint64(n))
-	w.shapes[string(w.one)] = n
-	w.spelt = append(w.spelt, w.one...)
-	s, _, _ := takeShape(append([]byte(nil), w.one...))
+	return &w.list[n]
+}
+
+func (w *columnWriter) addShape(spelt []byte) {
+	w.shapes[string(spelt)] = len(w.list)
+	w.spelt = append(w.spelt, spelt...)
+	s, _, _ := takeShape(bytes.Clone(spelt))
 	s.eachTag(func(tag uint64, _ int) {
 		name := columnName(&s, tag)
 		at, known := w.names[name]
@@ -117,15 +120,14 @@ func (w *columnWriter) shape(e *records.Entry) *shape {
 		w.parts++
 	})
 	w.list = append(w.list, s)
-	return &w.list[n]
 }
 
 // eachTag visits the fields of a shape in order, with the length of each tag. A
-// body that is not split is one field with the tag 0.
+// body that stands whole is one field with the tag 0.
 func (s *shape) eachTag(fn func(tag uint64, size int)) {
 	switch {
 	case s.flags&shapeStub != 0:
-	case s.flags&shapeWildBody != 0:
+	case s.flags&shapeWholeBody != 0:
 		fn(0, 0)
 	default:
 		for b := s.tags; len(b) > 0; {

@@ -8,21 +8,21 @@ import (
 // Most entries of a run look alike: the same kind, the same fields in the same
 // order, other values. What is alike is their shape, which stands once:
 //
-//	flags: 0x01 stub, 0x02 the envelope is not one of format 1,
-//	       0x04 the body is not split
+//	flags: 0x01 stub, 0x02 the envelope stands whole, 0x04 the body stands whole,
+//	       as what is not of format 1, or not spelt as protobuf by package message
 //	the first four bytes of the envelope, unless 0x02
 //	the number of fields (1) and their tags, unless 0x01 or 0x04
 type shape struct {
 	flags   byte
 	head    [4]byte // of the envelope
 	tags    []byte  // of the body, one after the other
-	columns []int   // of each field of the body; of a body that is not split the one it stands in
+	columns []int   // of each field of the body; of a body that stands whole the one it is in
 }
 
 const (
 	shapeStub = 1 << iota
-	shapeWildEnvelope
-	shapeWildBody
+	shapeWholeEnvelope
+	shapeWholeBody
 	shapeEnd
 )
 
@@ -75,7 +75,7 @@ func appendShape(b []byte, e *records.Entry) []byte {
 	if regular(e.Envelope) {
 		b = append(b, e.Envelope[:4]...)
 	} else {
-		b[at] |= shapeWildEnvelope
+		b[at] |= shapeWholeEnvelope
 	}
 	if e.Stub {
 		return b
@@ -85,7 +85,7 @@ func appendShape(b []byte, e *records.Entry) []byte {
 	for body := e.Body; len(body) > 0; b[fields]++ {
 		tag, size := message.Field(body)
 		if size == 0 || b[fields] == mostFields {
-			b[at] |= shapeWildBody
+			b[at] |= shapeWholeBody
 			return b[:fields]
 		}
 		b = append(b, body[:tag]...)
@@ -97,11 +97,11 @@ func appendShape(b []byte, e *records.Entry) []byte {
 // takeShape is the inverse of appendShape: it takes a shape from the front of b.
 // It aliases b.
 func takeShape(b []byte) (s shape, rest []byte, ok bool) {
-	if len(b) == 0 || b[0] >= shapeEnd || b[0]&shapeStub != 0 && b[0]&shapeWildBody != 0 {
+	if len(b) == 0 || b[0] >= shapeEnd || b[0]&shapeStub != 0 && b[0]&shapeWholeBody != 0 {
 		return s, nil, false
 	}
 	s.flags, b = b[0], b[1:]
-	if s.flags&shapeWildEnvelope == 0 {
+	if s.flags&shapeWholeEnvelope == 0 {
 		if len(b) < len(s.head) {
 			return s, nil, false
 		}
@@ -109,7 +109,7 @@ func takeShape(b []byte) (s shape, rest []byte, ok bool) {
 			return s, nil, false
 		}
 	}
-	if s.flags&(shapeStub|shapeWildBody) != 0 {
+	if s.flags&(shapeStub|shapeWholeBody) != 0 {
 		return s, b, true
 	}
 	if len(b) == 0 || b[0] > mostFields {
