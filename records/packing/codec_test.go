@@ -190,6 +190,59 @@ func TestBombsAreRefusedBeforeTheyUnfold(t *testing.T) {
 	}
 }
 
+// TestEntriesKeepNoRoom: room that is used again for the next run is not what the
+// entries of the last one stand in.
+func TestEntriesKeepNoRoom(t *testing.T) {
+	c := codec(t)
+	r, other := c.Pack(class(300))[0], c.Pack(entries(300, 60))[0]
+	got, err := c.Unpack([]records.Run{r})
+	if err != nil || !packing.InColumns(r) || !packing.InColumns(other) {
+		t.Fatal(err)
+	}
+	clear(r.Data)
+	for range 3 {
+		if _, err := c.Unpack([]records.Run{other}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := cmp.Diff(class(300)[:len(got)], got); d != "" {
+		t.Error(d)
+	}
+}
+
+// FuzzOpen: whatever a run says, its entries are no more than it costs in credit, and
+// are the same for whoever knows rows only.
+func FuzzOpen(f *testing.F) {
+	c := codec(f)
+	for _, list := range [][]records.Entry{class(2), class(60), entries(5, 10)} {
+		for _, runs := range [][]records.Run{c.Pack(list), c.PackRows(list)} {
+			f.Add(runs[0].Packed, runs[0].Data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, size uint32, data []byte) {
+		r := records.Run{Packed: size, Data: data}
+		list, packed, err := c.Open([]records.Run{r})
+		if err != nil {
+			if !errors.Is(err, packing.ErrRun) && !errors.Is(err, records.ErrRun) {
+				t.Fatal(err)
+			}
+			return
+		}
+		// A run without entries is left out.
+		if len(list) > 0 && (records.RunSize(list) != r.Size() || len(packed) != 1 || packed[0].Count != len(list)) {
+			t.Fatalf("%d bytes announced for entries of %d, %+v", r.Size(), records.RunSize(list), packed)
+		}
+		rows, err := c.InRows(records.PackedRun{Run: r, Count: len(list)})
+		if err != nil || packing.InColumns(rows.Run) || rows.Size() != r.Size() {
+			t.Fatalf("%d bytes, %d in rows: %v", r.Size(), rows.Size(), err)
+		}
+		same, err := c.Unpack([]records.Run{rows.Run})
+		if d := cmp.Diff(list, same, asText); err != nil || d != "" {
+			t.Fatalf("in rows: %v, %s", err, d)
+		}
+	})
+}
+
 func BenchmarkPack(b *testing.B) {
 	c, list := codec(b), entries(records.SegmentCounters, 30)
 	b.SetBytes(int64(size(c.Pack(list))))
