@@ -31,9 +31,15 @@ const maxBlockRegisters = 512
 // blockFixed is the size of a block's row before its filter.
 const blockFixed = 2
 
-// maxBlockBytes is how much a block can be before compression: large entries, with as
-// many versions as one may think of.
-const maxBlockBytes = records.MaxChunkBytes
+// What is packed must be opened again: maxBlockBytes is how much a block may be before
+// compression, for who opens one. Who packs keeps to a quarter, as the columns take a
+// little more than [cell.size] says, and leaves a register a row that takes more than
+// maxCellBytes, of which some 450 versions are stored.
+const (
+	maxBlockBytes = records.MaxChunkBytes
+	maxPlainBytes = maxBlockBytes / 4
+	maxCellBytes  = 4 << 10
+)
 
 // cell is a register as blocks have it.
 type cell struct {
@@ -47,7 +53,7 @@ func (c *cell) size() int { return c.newest.Size() + 8*len(c.versions) }
 
 // newCell returns a row of the index of registers as a cell; ok is false if it is
 // not one for a block: its newest version stands in the entries only, or is not
-// what makes its key.
+// what makes its key, or it has too many versions.
 func newCell(key, value []byte) (c cell, ok bool) {
 	r, err := decodeRegister(key, value)
 	if err != nil || r.newest == nil || len(r.versions) == 0 {
@@ -68,7 +74,9 @@ func newCell(key, value []byte) (c cell, ok bool) {
 	if !ok {
 		return c, false
 	}
-	c.versions = r.versions
+	if c.versions = r.versions; c.size() > maxCellBytes {
+		return c, false
+	}
 	own, err := c.key(nil)
 	return c, err == nil && bytes.Equal(own, key)
 }

@@ -160,7 +160,8 @@ func (t *writeTx) packRange(r *keyRange, p *packer) (left []byte, err error) {
 		old, packed = append(old, bytes.Clone(row.first)), o.cells()
 	}
 	// Merge what the block has with the rows, which stand for theirs.
-	at, ownRows := 0, 0 // cells behind which there are only rows
+	at, keep := 0, 0 // cells behind which there are only rows
+	ownRow := 0      // cells up to the first of a row: a call comes further than the one before
 	var buf []byte
 	upTo := func(key []byte) error {
 		for ; at < len(packed); at++ {
@@ -176,7 +177,7 @@ func (t *writeTx) packRange(r *keyRange, p *packer) (left []byte, err error) {
 			}
 			if c < 0 {
 				cells = append(cells, packed[at])
-				ownRows = len(cells)
+				keep = len(cells)
 			}
 		}
 		return nil
@@ -190,7 +191,9 @@ func (t *writeTx) packRange(r *keyRange, p *packer) (left []byte, err error) {
 			return false, err
 		}
 		if c, ok := newCell(k, v); ok {
-			cells = append(cells, c)
+			if cells = append(cells, c); ownRow == 0 {
+				ownRow = len(cells)
+			}
 		} else if counters, _, _ := splitRegister(v); len(counters) > 0 {
 			return false, nil
 		}
@@ -208,7 +211,8 @@ func (t *writeTx) packRange(r *keyRange, p *packer) (left []byte, err error) {
 			return nil, err
 		}
 	}
-	list, rest := p.cut(codec, cells, r.cut && ownRows < len(cells), ownRows)
+	keep = max(keep, ownRow)
+	list, rest := p.cut(codec, cells, r.cut && keep < len(cells), keep)
 	if rest < len(cells) {
 		if left, err = cells[rest].key(nil); err != nil {
 			return nil, err
@@ -297,15 +301,27 @@ func (t *writeTx) joinNeighbour(b *blockRow, cells []cell, old [][]byte) ([]cell
 // small reports whether cells would fill less than half of a block.
 func (p *packer) small(cells []cell) bool { return p.fitting(cells, p.room/2) == len(cells) }
 
-// fitting returns how many of the cells take about so many bytes when packed.
-func (p *packer) fitting(cells []cell, room int) int {
-	size := 0.0
+// allowed returns how many of the cells one block may have, however short it gets.
+func allowed(cells []cell) int {
+	size := 0
 	for i := range cells {
-		if size += p.ratio * float64(cells[i].size()); int(size) > room || i == maxBlockRegisters {
-			return max(i, 1)
+		if size += cells[i].size(); i > 0 && (i == maxBlockRegisters || size > maxPlainBytes) {
+			return i
 		}
 	}
 	return len(cells)
+}
+
+// fitting returns how many of the cells take about so many bytes when packed, in one
+// block.
+func (p *packer) fitting(cells []cell, room int) int {
+	most, size := allowed(cells), 0.0
+	for i := range cells[:most] {
+		if size += p.ratio * float64(cells[i].size()); int(size) > room {
+			return max(i, 1)
+		}
+	}
+	return most
 }
 
 // block is a row to be stored.
@@ -341,6 +357,7 @@ func (p *packer) cut(codec *packing.Codec, cells []cell, leave bool, keep int) (
 // pack packs about the first n cells into a block that has room in its pages, if one
 // cell has, and returns how many they are. It takes more than n if it may grow.
 func (p *packer) pack(codec *packing.Codec, cells []cell, n int, grow bool) (best block, taken int) {
+	most := allowed(cells)
 	for try := 0; taken == 0 || try < 4; try++ {
 		b := newBlock(codec, cells[:n])
 		size, plain := len(b.key)+len(b.value), 0
@@ -356,10 +373,10 @@ func (p *packer) pack(codec *packing.Codec, cells []cell, n int, grow bool) (bes
 			continue
 		}
 		best, taken = b, n
-		if !grow || n == len(cells) || size > p.room-p.room/8 || n == maxBlockRegisters {
+		if !grow || n == most || size > p.room-p.room/8 {
 			break
 		}
-		n = min(len(cells), maxBlockRegisters, max(n+1, n*(p.room-p.room/16)/size))
+		n = min(most, max(n+1, n*(p.room-p.room/16)/size))
 	}
 	return best, taken
 }
