@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,7 +18,10 @@ import (
 	"github.com/classmesh/classmesh/records/identity"
 )
 
-var large = flag.Bool("large", false, "also measure a store of 1,000,000 entries")
+var (
+	large   = flag.Bool("large", false, "also measure a store of 1,000,000 entries")
+	measure = flag.String("measure", "", "a file of records of which copies are measured, in place of one made up")
+)
 
 const (
 	perCommit  = 4096
@@ -152,6 +156,53 @@ func BenchmarkPut(b *testing.B) {
 			b.ReportMetric(float64(bytes)/float64(n), "fileB/entry")
 			b.ReportMetric(0, "ns/op")
 		})
+	}
+}
+
+// store opens a copy of what -measure names, or else fills a store with n entries.
+func store(b *testing.B, n int) *boltstore.Store {
+	path := filepath.Join(b.TempDir(), "store")
+	if *measure == "" {
+		s := open(b, path, boltstore.Options{})
+		fill(b, s, n)
+		return s
+	}
+	content, err := os.ReadFile(*measure)
+	if err == nil {
+		err = os.WriteFile(path, content, 0o600)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return open(b, path, boltstore.Options{})
+}
+
+// BenchmarkTidy packs a whole store. What counts is the longest call: hardly longer
+// does it hold up writers.
+func BenchmarkTidy(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		s := store(b, 200_000)
+		b.StartTimer()
+		var all []time.Duration
+		for more := true; more; {
+			began := time.Now()
+			var err error
+			if more, err = s.Tidy(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			all = append(all, time.Since(began))
+		}
+		b.StopTimer()
+		slices.Sort(all)
+		b.ReportMetric(float64(len(all)), "calls")
+		b.ReportMetric(all[len(all)/2].Seconds()*1000, "ms-median")
+		b.ReportMetric(all[len(all)*99/100].Seconds()*1000, "ms-99%")
+		b.ReportMetric(all[len(all)-1].Seconds()*1000, "ms-longest")
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
 	}
 }
 

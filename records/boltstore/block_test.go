@@ -9,9 +9,11 @@ import (
 	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -40,9 +42,11 @@ type cells struct {
 	want    map[records.RegisterKey][]records.Entry // newest first
 }
 
-func newCells(t testing.TB) *cells {
+func newCells(t testing.TB) *cells { return newCellsWith(t, boltstore.Options{}) }
+
+func newCellsWith(t testing.TB, o boltstore.Options) *cells {
 	path := filepath.Join(t.TempDir(), "store")
-	c := &cells{Store: open(t, path, boltstore.Options{}), path: path, want: map[records.RegisterKey][]records.Entry{}}
+	c := &cells{Store: open(t, path, o), path: path, want: map[records.RegisterKey][]records.Entry{}}
 	if err := update(c, func(tx records.WriteTx) error { _, err := tx.CreateBranch(records.Branch{}); return err }); err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +288,7 @@ func TestTidyPacksRegisters(t *testing.T) {
 // What is written again and again is not packed again and again: a block is
 // written for dozens of changes at most.
 func TestTidyLeavesWhatChanges(t *testing.T) {
-	c := newCells(t)
+	c := newCellsWith(t, boltstore.Options{Now: func() time.Time { return time.Time{} }})
 	defer c.Close()
 	c.fill(t, 2000)
 	rounds := func(each int) (written int) {
@@ -373,6 +377,54 @@ func TestErasedTextLeavesBlocks(t *testing.T) {
 			mustCheck(t, c.Store)
 		})
 	}
+}
+
+// However much of a learner is erased, a block is written once for it; and looked at
+// once, if what is erased was superseded before.
+func TestErasingMuchLooksAtBlocksOnce(t *testing.T) {
+	c := newCells(t)
+	defer c.Close()
+	c.PackSoon(500)
+	const n = 2000
+	err := update(c, func(tx records.WriteTx) error {
+		for i := range 2 * n {
+			k := cellKey(i * 997 % n)
+			if err := c.put(tx, k, fmt.Appendf(nil, "body %d", i), 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tidyUp(t, c.Store)
+	if blocks, rows := c.Rows(); len(blocks) < 10 || rows > 0 {
+		t.Fatalf("%d blocks, %d rows", len(blocks), rows)
+	}
+	for version := range 2 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := update(c, func(tx records.WriteTx) error {
+			for i := range n {
+				if err := c.change(tx, cellKey(i*991%n), 1-version, nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if each := (after.TotalAlloc - before.TotalAlloc) / n; each > 12_000 {
+			t.Errorf("version %d: %d bytes of memory for each entry that became a stub", version, each)
+		}
+		if err := c.View(t.Context(), func(tx records.Tx) error { return c.compare(tx, n/50) }); err != nil {
+			t.Error(err)
+		}
+	}
+	mustCheck(t, c.Store)
 }
 
 // Nor is it in a run.

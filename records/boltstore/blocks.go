@@ -18,7 +18,7 @@ import (
 // A row without versions says that the block's register is deleted. A block is
 // responsible from its first key to before that of the next, and its key is its
 // first key. Large registers, whose newest version stands in the entries only, have
-// a row for ever.
+// a row for ever, and so have those with hundreds of versions.
 
 // keptBlocks is how many opened blocks a transaction keeps, 4 MB at most: what comes of
 // one log is about the learners of a few classes, in no order.
@@ -34,7 +34,7 @@ func (t *readTx) blockAt(key []byte) (*blockRow, error) {
 	b := blockRow{known: true}
 	switch {
 	case next == nil:
-		b.first, b.value = t.move(c.Last)
+		b.first, b.value = t.last(c)
 	case bytes.Equal(next, key):
 		b.first, b.value = next, v
 		next, _ = t.move(c.Next)

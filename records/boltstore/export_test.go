@@ -62,6 +62,17 @@ func (s *Store) Rows() (inBlocks []int, rows int) {
 	return inBlocks, rows
 }
 
+// Entries returns how many entries stand one by one.
+func (s *Store) Entries() (n int) {
+	err := s.View(context.Background(), func(tx records.Tx) error {
+		return tx.(*readTx).scan(entries, nil, nil, func(_, _ []byte) (bool, error) { n++; return false, nil })
+	})
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
 // Holds reports whether a text stands in the index of registers, in a row or a block.
 func (s *Store) Holds(text string) (found bool) {
 	err := s.View(context.Background(), func(tx records.Tx) error {

@@ -40,6 +40,16 @@ type Options struct {
 	Allow32Bit bool
 	// Logger is told what nobody gets as an error. Nil means nobody.
 	Logger *slog.Logger
+	// Now is the clock by which Tidy keeps its transactions short; nil means
+	// time.Now.
+	Now func() time.Time
+}
+
+func (o *Options) now() time.Time {
+	if o.Now == nil {
+		return time.Now()
+	}
+	return o.Now()
 }
 
 func (o *Options) logger() *slog.Logger {

@@ -61,7 +61,16 @@ func (t *readTx) seek(c *bolt.Cursor, key []byte) (k, v []byte) {
 	return k, v
 }
 
-// move is c.Next, c.Prev or c.Last.
+// last moves to the last key, nil if there is none. Cursor.Last never returns where a
+// transaction has deleted the keys of every page.
+func (t *readTx) last(c *bolt.Cursor) (k, v []byte) {
+	if k, _ := t.move(c.First); k == nil {
+		return nil, nil
+	}
+	return t.move(c.Last)
+}
+
+// move is c.First, c.Next, c.Prev or c.Last.
 func (t *readTx) move(step func() (k, v []byte)) (k, v []byte) {
 	t.inside = true
 	k, v = step()
@@ -92,7 +101,7 @@ func (t *readTx) floor(n bucket, prefix, key []byte) (k, v []byte) {
 		return k, v
 	}
 	if k == nil {
-		k, v = t.move(c.Last)
+		k, v = t.last(c)
 	} else {
 		k, v = t.move(c.Prev)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/classmesh/classmesh/records"
 )
@@ -16,11 +17,19 @@ const (
 	tidyBytes   = 48 << 10
 )
 
-// tidyLooks is how many entries one transaction of Tidy looks at, tidyMost how many
+// tidyLooks is how many entries are looked at for a piece to pack, tidyMost how many
 // bytes of them, or a little more.
 const (
 	tidyLooks = 4096
 	tidyMost  = 1 << 20
+)
+
+// A transaction of Tidy keeps writers waiting, so it begins no further piece after
+// tidyTime, nor after tidyPieces. Packing a piece is some 2 ms, on a small board ten
+// times that; the commit comes on top.
+const (
+	tidyTime   = 10 * time.Millisecond
+	tidyPieces = 16
 )
 
 // Tidy packs some of the entries that stand one by one, the oldest of a log
@@ -32,7 +41,13 @@ func (s *Store) Tidy(ctx context.Context) (more bool, err error) {
 	s.tidying.Lock()
 	defer s.tidying.Unlock()
 	if !s.indexing {
-		packed, err := s.tidyEntries(ctx)
+		packed, err := s.tidy(ctx, func(t *readTx, from []byte) (piece, []byte, error) {
+			found, next, err := t.loose(from, s.tidyLeast)
+			if found == nil {
+				return nil, next, err
+			}
+			return found, next, err
+		})
 		if err != nil {
 			return false, fmt.Errorf("tidy store: %w", err)
 		}
@@ -41,29 +56,51 @@ func (s *Store) Tidy(ctx context.Context) (more bool, err error) {
 			return true, nil
 		}
 	}
-	if err := s.tidyRegisters(ctx); err != nil {
+	_, err = s.tidy(ctx, func(t *readTx, from []byte) (piece, []byte, error) {
+		found, next, err := t.ripe(from, &s.packer)
+		if found == nil {
+			return nil, next, err
+		}
+		return found, next, err
+	})
+	if err != nil {
 		return false, fmt.Errorf("tidy store: %w", err)
 	}
 	s.indexing = s.tidied != nil
 	return s.indexing, nil
 }
 
-// tidyEntries packs entries from s.tidied on, and reports whether there were any.
-func (s *Store) tidyEntries(ctx context.Context) (packed bool, err error) {
-	var found []stretch
+// piece is what Tidy packs between two looks at the clock.
+type piece interface {
+	// begin is the key with which looking finds it again.
+	begin() []byte
+	// pack may leave some, and then returns where to go on.
+	pack(t *writeTx) (left []byte, err error)
+}
+
+// tidy packs what look finds from s.tidied on, and reports whether there was anything.
+// Look returns the first piece, nil if none is near, and where to go on, nil at the end.
+func (s *Store) tidy(ctx context.Context, look func(t *readTx, from []byte) (piece, []byte, error)) (packed bool, err error) {
+	var found piece
 	var next []byte
 	err = s.View(ctx, func(tx records.Tx) (err error) {
-		found, next, err = tx.(*readTx).loose(s.tidied, s.tidyLeast)
+		found, next, err = look(tx.(*readTx), s.tidied)
 		return err
 	})
-	if packed = len(found) > 0; err == nil && packed {
+	if packed = found != nil; err == nil && packed {
 		err = s.update(ctx, func(t *writeTx) (err error) {
-			if found, next, err = t.loose(s.tidied, s.tidyLeast); err != nil {
-				return err
-			}
-			for _, f := range found {
-				if err := t.repack(f.slot, f.first, f.last); err != nil {
+			began := s.options.now()
+			next = found.begin()
+			for n := 0; next != nil && n < tidyPieces && (n == 0 || s.options.now().Sub(began) < tidyTime); n++ {
+				if found, next, err = look(&t.readTx, next); err != nil || found == nil {
 					return err
+				}
+				left, err := found.pack(t)
+				if err != nil {
+					return err
+				}
+				if left != nil {
+					next = left
 				}
 			}
 			return nil
@@ -88,15 +125,22 @@ func (s *stretch) worth(least, times int) bool {
 	return s.count >= times*least || s.size >= times*tidyBytes
 }
 
-// loose looks through the entries from a key on and returns what is worth
-// packing, so many entries at least, and where to go on, nil at the end.
-func (t *readTx) loose(from []byte, least int) (found []stretch, next []byte, err error) {
+func (s *stretch) begin() []byte { return placeKey(nil, s.slot, s.first) }
+
+func (s *stretch) pack(t *writeTx) (left []byte, err error) {
+	return nil, t.repack(s.slot, s.first, s.last)
+}
+
+// loose looks through the entries from a key on and returns the first that are worth
+// packing, so many entries at least, nil if there are none near, and where to go on,
+// nil at the end.
+func (t *readTx) loose(from []byte, least int) (found *stretch, next []byte, err error) {
 	var at stretch
 	barrier := uint64(0) // where the next run begins
 	border := uint64(0)  // where the next segment begins
 	end := func() {
 		if at.worth(least, 1) {
-			found = append(found, at)
+			found = new(at)
 		}
 		at = stretch{}
 	}
@@ -112,13 +156,12 @@ func (t *readTx) loose(from []byte, least int) (found []stretch, next []byte, er
 		if at.count > 0 && counter >= border {
 			// Runs that keep to a segment are sent as they are when it is asked for.
 			if at.count >= max(leastRun, least/4) {
-				found = append(found, at)
-				at = stretch{}
+				found, at = new(at), stretch{}
 			}
 			border = t.nextSegment(slot, counter)
 		}
 		if at.count == 0 {
-			if looked >= tidyLooks || size >= tidyMost {
+			if found != nil || looked >= tidyLooks || size >= tidyMost {
 				next = bytes.Clone(k)
 				return true, nil
 			}
@@ -136,7 +179,9 @@ func (t *readTx) loose(from []byte, least int) (found []stretch, next []byte, er
 		at.size += len(v)
 		return false, nil
 	})
-	end()
+	if found == nil {
+		end()
+	}
 	return found, next, err
 }
 

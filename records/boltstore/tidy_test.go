@@ -3,8 +3,10 @@ package boltstore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/boltstore"
@@ -38,7 +40,7 @@ func (s tidy) Update(ctx context.Context, f func(records.WriteTx) error) error {
 
 func TestTidyPacksWhatIsOld(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store")
-	s := open(t, path, boltstore.Options{})
+	s := open(t, path, boltstore.Options{Now: func() time.Time { return time.Time{} }})
 	defer s.Close()
 	const n = 20_000
 	for i := range n / 1000 {
@@ -77,6 +79,60 @@ func TestTidyPacksWhatIsOld(t *testing.T) {
 		t.Errorf("a transaction was written for nothing: %d, before %d", now, before)
 	}
 	mustCheck(t, s)
+}
+
+// Where packing is slow a transaction packs less, but something.
+func TestTidyKeepsAnEyeOnTheClock(t *testing.T) {
+	for _, test := range []struct {
+		step        time.Duration
+		most, least int // rows that a transaction may take
+	}{
+		{time.Hour, 1024, 1},
+		{3 * time.Millisecond, 4 * 1024, 600},
+	} {
+		now := time.Time{}
+		c := newCellsWith(t, boltstore.Options{Now: func() time.Time { now = now.Add(test.step); return now }})
+		const n = 4000
+		err := update(c, func(tx records.WriteTx) error {
+			for i := range n {
+				if err := c.put(tx, cellKey(i), fmt.Appendf(nil, "body %d", i), 0); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wrote := 0
+		_, before := c.Rows()
+		loose := c.Entries()
+		for more := true; more; {
+			commits := c.Commits()
+			if more, err = c.Tidy(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			_, rows := c.Rows()
+			entries := c.Entries()
+			taken := before - rows + loose - entries
+			if c.Commits() == commits {
+				continue
+			}
+			if wrote++; taken > test.most || taken < test.least && entries+rows > 0 {
+				t.Errorf("steps of %v: a transaction took %d rows", test.step, taken)
+			}
+			before, loose = rows, entries
+		}
+		if before > 0 || loose > 0 {
+			t.Errorf("steps of %v: %d registers and %d entries are left", test.step, before, loose)
+		}
+		if err := c.View(t.Context(), func(tx records.Tx) error { return c.compare(tx, n/50) }); err != nil {
+			t.Error(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // However large the entries are, one transaction packs a bounded part of them.

@@ -2,10 +2,8 @@ package boltstore
 
 import (
 	"bytes"
-	"context"
 	"slices"
 
-	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/packing"
 )
 
@@ -20,11 +18,11 @@ const leastRows = 16
 // of the file, and twice as long to open.
 const blockRoom = (4096-16)/2 - 16
 
-// What one transaction of Tidy looks at and packs at most: so many rows of registers,
-// and blocks' stretches of keys. Either is some 5 ms.
+// tidyRows is how many rows of registers are looked at for a range to pack, and how many
+// a range has at most.
 const (
-	tidyRows   = 1024
-	tidyRanges = 32
+	tidyRows  = 1024
+	rangeRows = 256
 )
 
 // packer cuts registers into blocks.
@@ -44,7 +42,10 @@ type keyRange struct {
 	deleted    int  // rows that say that a register is deleted
 	looked     int  // all rows
 	cut        bool // there may be more rows behind last
+	packer     *packer
 }
+
+func (r *keyRange) begin() []byte { return r.from }
 
 // worth reports whether to pack the range: so many rows have come, or half of the
 // block is deleted, so that it is not packed again for that before it has grown.
@@ -52,26 +53,26 @@ func (r *keyRange) worth(least int) bool {
 	return r.rows+r.deleted >= least || r.deleted > 0 && 2*r.deleted >= r.packed
 }
 
-// ripe looks through the rows of registers from a key on and returns ranges that are
-// worth packing, and where to go on, nil at the end.
-func (t *readTx) ripe(from []byte, least int) (found []keyRange, next []byte, err error) {
-	var at keyRange
+// ripe looks through the rows of registers from a key on and returns the first range
+// that is worth packing, nil if there is none near, and where to go on, nil at the end.
+func (t *readTx) ripe(from []byte, p *packer) (found *keyRange, next []byte, err error) {
+	at := keyRange{packer: p}
 	end := func() {
-		if at.looked > 0 && at.worth(least) {
-			found = append(found, at)
+		if at.looked > 0 && at.worth(p.least) {
+			found = new(at)
 		}
-		at = keyRange{}
+		at = keyRange{packer: p}
 	}
 	looked, size := 0, 0
 	var b *blockRow
 	err = t.scan(registers, nil, from, func(k, v []byte) (bool, error) {
 		full := looked >= tidyRows || size >= tidyMost
-		if at.looked > 0 && (full || !b.covers(k)) {
+		if at.looked > 0 && (full || at.looked == rangeRows || !b.covers(k)) {
 			at.cut = b.covers(k)
 			end()
 		}
 		if at.looked == 0 {
-			if full || len(found) == tidyRanges {
+			if full || found != nil {
 				next = bytes.Clone(k)
 				return true, nil
 			}
@@ -101,46 +102,17 @@ func (t *readTx) ripe(from []byte, least int) (found []keyRange, next []byte, er
 		}
 		return false, nil
 	})
-	end()
+	if found == nil {
+		end()
+	}
 	return found, next, err
 }
 
-// tidyRegisters packs registers from s.tidied on.
-func (s *Store) tidyRegisters(ctx context.Context) error {
-	var found []keyRange
-	var next []byte
-	err := s.View(ctx, func(tx records.Tx) (err error) {
-		found, next, err = tx.(*readTx).ripe(s.tidied, s.packer.least)
-		return err
-	})
-	if err == nil && len(found) > 0 {
-		err = s.update(ctx, func(t *writeTx) (err error) {
-			if found, next, err = t.ripe(s.tidied, s.packer.least); err != nil {
-				return err
-			}
-			for i := range found {
-				left, err := t.packRange(&found[i], &s.packer)
-				if err != nil {
-					return err
-				}
-				if left != nil { // of the last range only
-					next = left
-				}
-			}
-			return nil
-		})
-	}
-	if err == nil {
-		s.tidied = next
-	}
-	return err
-}
-
-// packRange packs rows into the block that is responsible for them, or in several
+// pack packs rows into the block that is responsible for them, or in several
 // where there are too many. Of a range that was cut it may leave rows, and returns the
-// key of the first: the next call fills a block with them. Rows that another block has
-// become responsible for meanwhile, since two were joined, wait for the next pass.
-func (t *writeTx) packRange(r *keyRange, p *packer) (left []byte, err error) {
+// key of the first: the next piece fills a block with them.
+func (r *keyRange) pack(t *writeTx) (left []byte, err error) {
+	p := r.packer
 	codec, err := packing.Shared()
 	if err != nil {
 		return nil, err
@@ -184,7 +156,7 @@ func (t *writeTx) packRange(r *keyRange, p *packer) (left []byte, err error) {
 	}
 	var taken [][]byte
 	err = t.scan(registers, nil, r.from, func(k, v []byte) (bool, error) {
-		if bytes.Compare(k, r.last) > 0 || !row.covers(k) {
+		if bytes.Compare(k, r.last) > 0 {
 			return true, nil
 		}
 		if err := upTo(k); err != nil {

@@ -365,14 +365,24 @@ func (t *writeTx) flush() error {
 	return errors.Join(t.flushRegisters(), t.flushStubs(), t.flushEvents(), t.flushRuns())
 }
 
-// flushStubs takes the text of what became a stub out of blocks.
+// flushStubs takes the text of what became a stub out of blocks. It looks at a block
+// once, however many of its registers were erased: hide takes them all.
 func (t *writeTx) flushStubs() error {
+	slices.SortFunc(t.stubbed, bytes.Compare)
+	var looked blockRow
 	for _, key := range t.stubbed {
-		o, _, err := t.packedRegister(key)
-		if err == nil && o != nil {
-			err = t.hide(o)
+		if looked.covers(key) {
+			continue
 		}
+		o, _, err := t.packedRegister(key)
 		if err != nil {
+			return err
+		}
+		if o == nil {
+			continue
+		}
+		looked = blockRow{known: true, first: bytes.Clone(o.first), next: bytes.Clone(t.block.next)}
+		if err := t.hide(o); err != nil {
 			return err
 		}
 	}
