@@ -176,11 +176,13 @@ func TestForgottenDeviceReturns(t *testing.T) {
 	s.Plug(4, false)
 	lost.work(2)
 	lost.stop()
-	for _, r := range s.rooms[:3] {
+	for _, r := range s.rooms[:3] { // all of them first: who still runs would remind the others
 		r.stop()
 		if err := os.Remove(r.addresses()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for _, r := range s.rooms[:3] {
 		r.start()
 		r.work(1)
 	}
