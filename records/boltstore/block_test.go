@@ -145,11 +145,15 @@ func (c *cells) compare(tx records.Tx, learners int) error {
 // Rows and blocks together are what was written, whatever comes between: tidying,
 // opening anew, shrinking, in transactions that are given up too.
 func TestRowsAndBlocksAreOneIndex(t *testing.T) {
-	rounds := 250
+	t.Parallel()
+	rounds, seeds := 250, uint64(3)
 	if testing.Short() {
 		rounds = 50
 	}
-	for seed := range uint64(3) {
+	if raceDetector {
+		seeds = 1
+	}
+	for seed := range seeds {
 		c := newCells(t)
 		random := rand.New(rand.NewPCG(seed, 7))
 		c.PackSoon(500)
@@ -550,6 +554,7 @@ func init() {
 }
 
 func TestKilledWhileTidying(t *testing.T) {
+	t.Parallel()
 	killedOften(t, roleTidier, filepath.Join(t.TempDir(), "store"), 40, 3)
 }
 

@@ -13,6 +13,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t testing.TB, dir string) records.Store {
 		return open(t, filepath.Join(dir, "store"), boltstore.Options{})
 	})

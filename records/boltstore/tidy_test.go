@@ -16,6 +16,7 @@ import (
 
 // Packing what stands one by one changes nothing of what is read.
 func TestTidyConforms(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t testing.TB, dir string) records.Store {
 		s := open(t, filepath.Join(dir, "store"), boltstore.Options{})
 		s.TidySoon()
