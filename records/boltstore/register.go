@@ -59,8 +59,9 @@ func decodeRegisterKey(b []byte) (k records.RegisterKey, s records.Slot, ok bool
 	return k, records.Slot(binary.BigEndian.Uint32(b[end:])), true
 }
 
-// register is a row of the index of registers. One without versions is stored only
-// where a block has the register (see blocks.go).
+// register is a row of the index of registers. One without versions is stored where a
+// block has the register, and may outlast it there until the range is packed again (see
+// blocks.go).
 type register struct {
 	changed  bool      // the row must be written
 	versions []uint64  // newest first

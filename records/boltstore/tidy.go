@@ -42,11 +42,7 @@ func (s *Store) Tidy(ctx context.Context) (more bool, err error) {
 	defer s.tidying.Unlock()
 	if !s.indexing {
 		packed, err := s.tidy(ctx, func(t *readTx, from []byte) (piece, []byte, error) {
-			found, next, err := t.loose(from, s.tidyLeast)
-			if found == nil {
-				return nil, next, err
-			}
-			return found, next, err
+			return t.loose(from, s.tidyLeast)
 		})
 		if err != nil {
 			return false, fmt.Errorf("tidy store: %w", err)
@@ -57,11 +53,7 @@ func (s *Store) Tidy(ctx context.Context) (more bool, err error) {
 		}
 	}
 	_, err = s.tidy(ctx, func(t *readTx, from []byte) (piece, []byte, error) {
-		found, next, err := t.ripe(from, &s.packer)
-		if found == nil {
-			return nil, next, err
-		}
-		return found, next, err
+		return t.ripe(from, &s.packer)
 	})
 	if err != nil {
 		return false, fmt.Errorf("tidy store: %w", err)
@@ -134,7 +126,7 @@ func (s *stretch) pack(t *writeTx) (left []byte, err error) {
 // loose looks through the entries from a key on and returns the first that are worth
 // packing, so many entries at least, nil if there are none near, and where to go on,
 // nil at the end.
-func (t *readTx) loose(from []byte, least int) (found *stretch, next []byte, err error) {
+func (t *readTx) loose(from []byte, least int) (found piece, next []byte, err error) {
 	var at stretch
 	barrier := uint64(0) // where the next run begins
 	border := uint64(0)  // where the next segment begins

@@ -55,7 +55,7 @@ func (r *keyRange) worth(least int) bool {
 
 // ripe looks through the rows of registers from a key on and returns the first range
 // that is worth packing, nil if there is none near, and where to go on, nil at the end.
-func (t *readTx) ripe(from []byte, p *packer) (found *keyRange, next []byte, err error) {
+func (t *readTx) ripe(from []byte, p *packer) (found piece, next []byte, err error) {
 	at := keyRange{packer: p}
 	end := func() {
 		if at.looked > 0 && at.worth(p.least) {

@@ -1,10 +1,6 @@
 package packing
 
-import (
-	"fmt"
-
-	"github.com/klauspost/compress/zstd"
-)
+import "fmt"
 
 // Compress returns a frame of bytes that are no run.
 func (c *Codec) Compress(plain []byte) []byte {
@@ -15,10 +11,9 @@ func (c *Codec) Compress(plain []byte) []byte {
 // its size, of at most limit bytes and at most records.MaxChunkBytes, before memory is
 // taken, and must end where data ends. Errors wrap [ErrRun].
 func (c *Codec) Decompress(data []byte, limit int) ([]byte, error) {
-	var h zstd.Header
-	if err := h.Decode(data); err != nil || h.Skippable || !h.HasFCS || h.FrameContentSize > uint64(limit) || !single(&h, data) {
+	size, ok := frameSize(data, limit)
+	if !ok {
 		return nil, fmt.Errorf("no frame of at most %d bytes: %w", limit, ErrRun)
 	}
-	size := int(h.FrameContentSize)
 	return c.decompress(make([]byte, 0, size), data, size)
 }

@@ -182,11 +182,10 @@ func (c *Codec) open(before []records.Entry, r records.Run) ([]records.Entry, er
 	}
 	// The frame must state its size: that which was announced, of rows, or less, of
 	// columns. Only then is memory taken, and no more than that is ever written to.
-	var h zstd.Header
-	if err := h.Decode(r.Data); err != nil || h.Skippable || !h.HasFCS || h.FrameContentSize > uint64(r.Packed) || !single(&h, r.Data) {
+	size, ok := frameSize(r.Data, int(r.Packed))
+	if !ok {
 		return nil, fmt.Errorf("frame does not hold the %d bytes announced: %w", r.Packed, ErrRun)
 	}
-	size := int(h.FrameContentSize)
 	if size == int(r.Packed) {
 		plain, err := c.decompress(make([]byte, 0, size), r.Data, size)
 		if err != nil {
@@ -221,6 +220,16 @@ func (c *Codec) decompress(room, frame []byte, size int) ([]byte, error) {
 		return nil, fmt.Errorf("%d bytes unpacked, %d stated: %w", len(plain), size, ErrRun)
 	}
 	return plain, nil
+}
+
+// frameSize returns the size that data, one frame and nothing else, states, if that is
+// at most limit.
+func frameSize(data []byte, limit int) (size int, ok bool) {
+	var h zstd.Header
+	if err := h.Decode(data); err != nil || h.Skippable || !h.HasFCS || h.FrameContentSize > uint64(limit) || !single(&h, data) {
+		return 0, false
+	}
+	return int(h.FrameContentSize), true
 }
 
 // mostBlocks is how many blocks a frame may have. Encoders begin another every 128 KiB,
@@ -259,8 +268,8 @@ func InColumns(r records.Run) bool {
 	return r.Packed != 0 && (h.Decode(r.Data) != nil || h.FrameContentSize != uint64(r.Packed))
 }
 
-// InRows returns a run as whoever knows rows only can
-// open it. Errors are those of Unpack.
+// InRows returns a run as whoever knows rows only can open it. Errors are those of
+// Unpack.
 func (c *Codec) InRows(r records.PackedRun) (records.PackedRun, error) {
 	if !InColumns(r.Run) {
 		return r, nil

@@ -125,9 +125,9 @@ type part struct {
 type shapeReader struct {
 	shape
 	parts []part
-	used  bool
 }
 
+// columnReader puts entries together again.
 type columnReader struct {
 	fixed       [fixedColumns]stream
 	users, keys coded

@@ -48,6 +48,9 @@ func columnName(s *shape, tag uint64) uint64 {
 	return kind<<32 | tag
 }
 
+func zigzag(d uint64) uint64   { return d<<1 ^ uint64(int64(d)>>63) }
+func unzigzag(z uint64) uint64 { return z>>1 ^ -(z & 1) }
+
 // What shapes may take in memory: entries that differ more are left in rows.
 const (
 	mostShapes = 256

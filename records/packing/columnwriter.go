@@ -9,9 +9,6 @@ import (
 	"github.com/classmesh/classmesh/records/message"
 )
 
-// fits reports whether the shapes keep their bounds.
-func (w *columnWriter) fits() bool { return len(w.list) <= mostShapes && w.parts <= mostParts }
-
 var writers = sync.Pool{New: func() any {
 	return &columnWriter{shapes: map[string]int{}, names: map[uint64]int{}, users: dictionary{}, keys: dictionary{}}
 }}
@@ -35,6 +32,7 @@ type fieldWriter struct {
 	seen    dictionary
 }
 
+// columnWriter puts entries into columns. Its room is used again.
 type columnWriter struct {
 	shapes      map[string]int // numbers, from 0
 	list        []shape
@@ -50,6 +48,10 @@ type columnWriter struct {
 	clock, wall uint64
 }
 
+// fits reports whether the shapes keep their bounds.
+func (w *columnWriter) fits() bool { return len(w.list) <= mostShapes && w.parts <= mostParts }
+
+// reset makes the writer one for the next run.
 func (w *columnWriter) reset() {
 	clear(w.shapes)
 	clear(w.names)
@@ -67,9 +69,6 @@ func (w *columnWriter) reset() {
 func (w *columnWriter) number(column int, v uint64) {
 	w.fixed[column] = binary.AppendUvarint(w.fixed[column], v)
 }
-
-func zigzag(d uint64) uint64   { return d<<1 ^ uint64(int64(d)>>63) }
-func unzigzag(z uint64) uint64 { return z>>1 ^ -(z & 1) }
 
 func (w *columnWriter) add(e *records.Entry) {
 	w.size += e.Size()
@@ -120,30 +119,6 @@ func (w *columnWriter) addShape(spelt []byte) {
 		w.parts++
 	})
 	w.list = append(w.list, s)
-}
-
-// eachTag visits the fields of a shape in order, with the length of each tag. A
-// body that stands whole is one field with the tag 0.
-func (s *shape) eachTag(fn func(tag uint64, size int)) {
-	switch {
-	case s.flags&shapeStub != 0:
-	case s.flags&shapeWholeBody != 0:
-		fn(0, 0)
-	default:
-		for b := s.tags; len(b) > 0; {
-			tag, n := binary.Uvarint(b)
-			fn(tag, n)
-			b = b[n:]
-		}
-	}
-}
-
-// wireOf returns how the values of a column are encoded.
-func wireOf(tag uint64) message.Wire {
-	if tag == 0 {
-		return message.WireBytes
-	}
-	return message.Wire(tag & 7)
 }
 
 func (w *columnWriter) addEnvelope(b []byte) {
@@ -210,6 +185,7 @@ func (f *fieldWriter) string(s []byte) {
 	}
 }
 
+// append appends the columns of the n entries that were added.
 func (w *columnWriter) append(b []byte, n int) []byte {
 	b = append(b, formatColumns)
 	b = binary.AppendUvarint(b, uint64(n))

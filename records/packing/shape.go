@@ -1,6 +1,8 @@
 package packing
 
 import (
+	"encoding/binary"
+
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/message"
 )
@@ -127,4 +129,28 @@ func takeShape(b []byte) (s shape, rest []byte, ok bool) {
 	}
 	s.tags = s.tags[:len(s.tags)-len(b)]
 	return s, b, true
+}
+
+// eachTag visits the fields of a shape in order, with the length of each tag. A
+// body that stands whole is one field with the tag 0.
+func (s *shape) eachTag(fn func(tag uint64, size int)) {
+	switch {
+	case s.flags&shapeStub != 0:
+	case s.flags&shapeWholeBody != 0:
+		fn(0, 0)
+	default:
+		for b := s.tags; len(b) > 0; {
+			tag, n := binary.Uvarint(b)
+			fn(tag, n)
+			b = b[n:]
+		}
+	}
+}
+
+// wireOf returns how the values of a column are encoded.
+func wireOf(tag uint64) message.Wire {
+	if tag == 0 {
+		return message.WireBytes
+	}
+	return message.Wire(tag & 7)
 }
