@@ -6,7 +6,7 @@ GO ?= go
 RACE := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo -race)
 export CGO_ENABLED := 0
 
-.PHONY: demo build test test-lan test-arm64 vet bench
+.PHONY: demo build test test-norace test-lan test-arm64 vet bench
 
 # A coordinator and three devices on this machine, with a sample class.
 demo: build
@@ -21,12 +21,15 @@ build:
 # race detector makes too slow, or counts wrongly, is run without it afterwards. A
 # process with it lives on for so long after its end, by default for a second, and
 # tests start many processes one after the other.
-NORACE := TestSimulator|TestSpreadAmongTwoHundred|TestAskedWhileOthersBring|TestAllocations|TestKilledWhile(Working|Syncing)|TestReplicaKilled|TestRowsAndBlocks
+NORACE := TestSimulator|TestSpreadAmongTwoHundred|TestAskedWhileOthersBring|TestAllocations|TestChoice|Conform|TestMemory|TestKilledWhile(Working|Syncing)|TestReplicaKilled|TestRowsAndBlocks
 test: vet
 	@$(if $(RACE),,echo "left out: the race detector, because there is no C compiler ($$($(GO) env CC))")
 	@$(GO) run .ci/report/main.go $(if $(RACE),CGO_ENABLED=1 GORACE=atexit_sleep_ms=100) $(RACE) -vet=off -p 3 -timeout 25m ./...
-	@$(if $(RACE),$(GO) run .ci/report/main.go -run '$(NORACE)' ./mesh/exchange ./mesh ./records ./records/boltstore ./cmd/classmesh)
-	@$(MAKE) --no-print-directory test-arm64 ARM64=./records
+	@$(MAKE) --no-print-directory -j 2 -O test-norace test-arm64 ARM64=./records
+
+# What the race detector does not get to, beside the core on arm64, which is one process.
+test-norace:
+	@$(if $(RACE),$(GO) run .ci/report/main.go -run '$(NORACE)' ./mesh/exchange ./mesh ./records ./records/storetest ./records/boltstore ./cmd/classmesh)
 
 # The program on small networks with faults: cut, lossy, thin, filtered. It needs
 # root, ip, tc and nft, and says so if they are not there; make test runs it too.
@@ -47,7 +50,7 @@ test-arm64:
 # With the race detector, as what tests need is compiled once then.
 vet:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt these files"; exit 1; }
-	@$(if $(RACE),CGO_ENABLED=1) $(GO) vet $(RACE) ./... && $(GO) vet .ci/report/main.go
+	@$(if $(RACE),CGO_ENABLED=1) $(GO) vet $(RACE) ./... && $(GO) vet .ci/report/main.go && $(GO) vet .ci/targets/main.go
 
 # How fast records move, what that costs, and what the machine allows. ROW: one
 # row, or what several begin with; BENCH_N: zones of that many records only;

@@ -1,3 +1,8 @@
+//go:build !race
+
+// Towns of hundreds of devices that choose: one goroutine, without the race detector,
+// which makes them several times slower.
+
 package mesh_test
 
 import (

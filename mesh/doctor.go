@@ -59,7 +59,7 @@ func (n *Node) Doctor(interfaces []discovery.Interface) []Finding {
 	}
 	switch {
 	case connected > 0 && sockets == connected:
-		return []Finding{{Problem: NoUDP, Words: "This network blocks UDP, or a firewall does: devices reach each other by the slower way over TCP. It works; allow UDP on the device's port if it is too slow."}}
+		return []Finding{{Problem: NoUDP, Words: "Devices reach each other by the slower way only, over TCP: this network or a firewall seems to block UDP. It works; allow UDP on the device's port if it is too slow. UDP is tried again every ten minutes."}}
 	case connected > 0 || others == 0:
 		return nil
 	case len(interfaces) == 0:

@@ -28,6 +28,10 @@ const (
 	lookEvery = time.Minute
 	// freshFor is how long word of a device says something about now.
 	freshFor = 10 * time.Minute
+	// retryQUIC is for how long a link is kept that this side has dialled, if it goes
+	// over WebSocket. Then it is dialled anew, QUIC first: what was slow to answer for a
+	// moment, or was shut, is not to mean the slower way for ever.
+	retryQUIC = 10 * time.Minute
 )
 
 // lan keeps links to peers that the address book knows: it asks choice whom to
@@ -157,14 +161,13 @@ func (l *lan) pass(ctx context.Context, calls *sync.WaitGroup) time.Duration {
 			calls.Go(func() { l.call(ctx, c) })
 		}
 	}
-	var again time.Time
+	again := l.retry(now)
 	if free := maxCalls - l.dialing; free > 0 {
-		var targets []discovery.Target
-		targets, again = l.book.Next(free, func(d identity.DeviceID) bool {
+		targets, next := l.book.Next(free, func(d identity.DeviceID) bool {
 			return d.IsZero() && p.unknown || p.dial[d] && l.calls[d] == nil
 		})
-		if len(targets) == free {
-			again = time.Time{} // who is done looks again
+		if len(targets) < free { // else who is done looks again
+			again = sooner(again, next)
 		}
 		begin(targets, false)
 	}
@@ -179,6 +182,21 @@ func (l *lan) pass(ctx context.Context, calls *sync.WaitGroup) time.Duration {
 		wait = min(wait, t.Sub(now))
 	}
 	return max(wait, settle)
+}
+
+// retry ends links that are to be dialled anew, and returns when the next is.
+func (l *lan) retry(now time.Time) (next time.Time) {
+	for _, p := range l.n.links.all() {
+		if p.address == "" || p.conn.Transport() != link.WebSocket {
+			continue
+		}
+		if until := p.since.Add(retryQUIC); until.After(now) {
+			next = sooner(next, until)
+		} else {
+			l.n.links.end(p.peer, &exchange.EndError{Code: wire.CodeReplaced, Words: "dialled anew, QUIC first"})
+		}
+	}
+	return next
 }
 
 // sawWork notes that work of another device has come by the coordinator, if it

@@ -12,6 +12,7 @@ import (
 	"github.com/classmesh/classmesh/discovery"
 	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/mesh/exchange"
+	"github.com/classmesh/classmesh/mesh/link"
 	"github.com/classmesh/classmesh/records"
 )
 
@@ -227,6 +228,47 @@ func TestChangedAddress(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		if !w.linked(1, 2) {
 			t.Error("not found at its new address")
+		}
+	})
+}
+
+// A link by the slower way is dialled anew every ten minutes, until it goes by the
+// other one; who has called is at work all the time but for a moment.
+func TestSlowerWayIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newNetwork(t, 2, 11)
+		defer w.stopAll()
+		w.sockets.Store(true)
+		w.start(1, 2)
+		w.after(time.Minute)
+		transport := func() link.Transport {
+			t.Helper()
+			if !w.linked(1, 2) || !w.linked(2, 1) {
+				t.Fatal("not linked")
+			}
+			return w.devices[1].node.Status().Peers[0].Transport
+		}
+		since := func() time.Time { return w.devices[1].node.Status().Peers[0].Since }
+		first := since()
+		w.after(25 * time.Minute)
+		if again := since(); transport() != link.WebSocket || again.Sub(first) < 19*time.Minute || again.Sub(first) > 21*time.Minute {
+			t.Errorf("%s, dialled %v after the first time, and not twice after ten minutes", transport(), again.Sub(first))
+		}
+		w.sockets.Store(false)
+		w.after(11 * time.Minute)
+		if transport() == link.WebSocket {
+			t.Error("still by the slower way")
+		}
+		last := since()
+		w.after(time.Hour)
+		if transport(); !since().Equal(last) {
+			t.Error("a link that is as it should be was dialled anew")
+		}
+		w.write(1, 2)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if !w.equal(1, 2) {
+			t.Error("what one has written is not at the other")
 		}
 	})
 }

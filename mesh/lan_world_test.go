@@ -46,6 +46,7 @@ type network struct {
 	uplinks atomic.Int64  // bytes written between devices and the coordinator
 	bodies  atomic.Int64  // those of them that are of messages with records
 	latency time.Duration // of a way; 0: none, and writers wait for readers
+	sockets atomic.Bool   // connections that are made are WebSockets
 	// lose says which frames between devices of the LAN get lost; nil: none.
 	lose    func(c *memConn, typ wire.Type) bool
 	tally   tally // of the frames between devices of the LAN, once it is reset
@@ -311,6 +312,14 @@ func (w *network) dial(ctx context.Context, from int, c link.DialConfig) (mesh.C
 	return nil, errors.Join(failures...)
 }
 
+// transport is what a connection is that is made now.
+func (w *network) transport() link.Transport {
+	if w.sockets.Load() {
+		return link.WebSocket
+	}
+	return "memory"
+}
+
 func (w *network) dialOne(ctx context.Context, from, to int, c link.DialConfig) (mesh.Conn, error) {
 	if to < 0 || to >= len(w.devices) || w.isCut(from, to) || !w.devices[to].on() {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -328,7 +337,7 @@ func (w *network) dialOne(ctx context.Context, from, to int, c link.DialConfig) 
 	if d.ctx == nil {
 		return nil, fmt.Errorf("dial: %w", link.ErrUnreachable)
 	}
-	p := &memPair{net: w, numbers: [2]int{from, to}, stalled: make(chan struct{}), over: make(chan struct{})}
+	p := &memPair{net: w, transport: w.transport(), numbers: [2]int{from, to}, stalled: make(chan struct{}), over: make(chan struct{})}
 	p.left = [2]chan struct{}{make(chan struct{}), make(chan struct{})}
 	a, b := net.Pipe()
 	if w.latency > 0 {
@@ -346,11 +355,12 @@ func (w *network) dialOne(ctx context.Context, from, to int, c link.DialConfig) 
 
 // memPair is a connection in memory.
 type memPair struct {
-	net     *network
-	numbers [2]int // who has dialled, and whom
-	pipes   [2]net.Conn
-	stalled chan struct{}
-	over    chan struct{}
+	net       *network
+	transport link.Transport
+	numbers   [2]int // who has dialled, and whom
+	pipes     [2]net.Conn
+	stalled   chan struct{}
+	over      chan struct{}
 
 	mu    sync.Mutex
 	still bool
@@ -420,7 +430,7 @@ type memConn struct {
 
 func (c *memConn) other() int                  { return c.pair.numbers[1-c.side] }
 func (c *memConn) Peer() identity.DevicePublic { return c.pair.net.zone.keys[c.other()].Public() }
-func (c *memConn) Transport() link.Transport   { return "memory" }
+func (c *memConn) Transport() link.Transport   { return c.pair.transport }
 func (c *memConn) RTT() time.Duration          { return time.Millisecond }
 func (c *memConn) Dialled() bool               { return c.side == 0 }
 func (c *memConn) Close() error                { return c.CloseWithError(link.CodeDone, "") }

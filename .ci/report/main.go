@@ -1,17 +1,19 @@
 // Command report runs `go test -json` with the arguments that it is given, after
 // variables for it (GOARCH=arm64), and prints what a person wants to know of it: a
 // line for each package, everything that failing tests said, and at the end which
-// tests were left out and why. It fails if a test does, and, where CI is "true", if
-// one was left out.
+// tests took longest, which were left out and why. It fails if a test does, and, where
+// CI is "true", if one was left out.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,6 +27,18 @@ type event struct {
 
 // name is what an event is about.
 type name struct{ pkg, test string }
+
+// took is how long a test took.
+type took struct {
+	name    name
+	seconds float64
+}
+
+// The tests that take longest are named: so many, if they take so many seconds.
+const (
+	mostLongest  = 20
+	leastLongest = 5
+)
 
 // assignment is an argument that sets a variable for the tests, as GOARCH=arm64
 // does; such come before the others.
@@ -49,6 +63,7 @@ func main() {
 	}
 	output := map[name][]string{}
 	var skipped []string
+	var longest []took
 	passed, failed := 0, 0
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 16<<20)
@@ -79,12 +94,21 @@ func main() {
 				skipped = append(skipped, fmt.Sprintf("%s.%s: %s", e.Package, e.Test, reason(output[n])))
 			default:
 				passed++
+				if !strings.Contains(e.Test, "/") {
+					longest = append(longest, took{n, e.Elapsed})
+				}
 			}
 			delete(output, n)
 		}
 	}
 	err = cmd.Wait()
 	fmt.Printf("\n%d tests passed, %d failed, %d left out, in %v\n", passed, failed, len(skipped), time.Since(began).Round(time.Second))
+	slices.SortFunc(longest, func(a, b took) int { return cmp.Compare(b.seconds, a.seconds) })
+	for _, t := range longest[:min(len(longest), mostLongest)] {
+		if t.seconds >= leastLongest {
+			fmt.Printf("long: %6.1f s  %s.%s\n", t.seconds, t.name.pkg, t.name.test)
+		}
+	}
 	for _, s := range skipped {
 		fmt.Println("left out:", s)
 	}

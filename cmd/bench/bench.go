@@ -21,6 +21,7 @@ type bench struct {
 	runs  int
 	dir   string
 	zones map[string]*zone
+	began time.Time
 }
 
 func newBench(n, runs int, wanted string) (*bench, error) {
@@ -56,8 +57,8 @@ func (b *bench) measure(ctx context.Context) error {
 	if load := loadAverage(); load != "" {
 		b.table.notes = append(b.table.notes, "Load of the machine when it began, over 1, 5 and 15 minutes: "+load+".")
 	}
-	began := time.Now()
-	defer func() { b.table.note(fmt.Sprintf("It took %v.", time.Since(began).Round(time.Second))) }()
+	b.began = time.Now()
+	defer func() { b.table.note(fmt.Sprintf("It took %v.", time.Since(b.began).Round(time.Second))) }()
 	var failed error
 	for _, s := range b.steps() {
 		if ctx.Err() == nil && b.wantsAny(s.families) {
@@ -131,7 +132,10 @@ func (b *bench) runsOf(n int) int {
 	return b.runs
 }
 
-func (b *bench) say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+// say tells how far the benchmark is, and since when it runs.
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%4.0f s  %s\n", time.Since(b.began).Seconds(), fmt.Sprintf(format, args...))
+}
 
 // school returns a zone of realistic classes, made now or before.
 func (b *bench) school(ctx context.Context, n int) (*zone, error) {

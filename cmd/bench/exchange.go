@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -39,7 +40,12 @@ func (b *bench) exchangeOnce(ctx context.Context, z *zone, n, i int) error {
 	defer p.close()
 	t := b.table
 
-	first, err := p.sync(ctx)
+	receiver, err := p.receive(ctx, "sync")
+	if err != nil {
+		return err
+	}
+	defer receiver.kill()
+	first, err := p.visit(receiver)
 	if err != nil {
 		return fmt.Errorf("first sync: %w", err)
 	}
@@ -62,27 +68,34 @@ func (b *bench) exchangeOnce(ctx context.Context, z *zone, n, i int) error {
 	t.add("memory/"+size+"/receiver-heap", first.Memory.Heap/1e6)
 
 	if t.wants("nothing/" + size) {
-		nothing, err := p.sync(ctx)
-		if err != nil {
-			return fmt.Errorf("nothing new: %w", err)
+		for range sessions {
+			nothing, err := p.visit(receiver)
+			if err != nil {
+				return fmt.Errorf("nothing new: %w", err)
+			}
+			t.add("nothing/"+size+"/time", 1e3*nothing.Seconds)
+			t.add("nothing/"+size+"/bytes", float64(nothing.Bytes))
 		}
-		t.add("nothing/"+size+"/time", 1e3*nothing.Seconds)
-		t.add("nothing/"+size+"/bytes", float64(nothing.Bytes))
 	}
 	if t.wants("changed/"+size) || t.wants("growth/changed") {
-		var wrote written
-		if err := p.holder.ask("write 100", &wrote); err != nil {
-			return err
+		for range sessions {
+			var wrote written
+			if err := p.holder.ask("write 100", &wrote); err != nil {
+				return err
+			}
+			few, err := p.visit(receiver)
+			if err != nil {
+				return fmt.Errorf("100 changed: %w", err)
+			}
+			if few.Records != 100 {
+				return fmt.Errorf("100 changed: %d records came", few.Records)
+			}
+			t.add("changed/"+size+"/time", 1e3*few.Seconds)
+			t.add("changed/"+size+"/bytes", float64(few.Bytes))
 		}
-		few, err := p.sync(ctx)
-		if err != nil {
-			return fmt.Errorf("100 changed: %w", err)
-		}
-		if few.Records != 100 {
-			return fmt.Errorf("100 changed: %d records came", few.Records)
-		}
-		t.add("changed/"+size+"/time", 1e3*few.Seconds)
-		t.add("changed/"+size+"/bytes", float64(few.Bytes))
+	}
+	if err := receiver.end(); err != nil {
+		return err
 	}
 	if t.wants("live/"+size) || t.wants("open/"+size) {
 		if err := b.live(ctx, p, size); err != nil {
@@ -104,12 +117,28 @@ func (b *bench) limits(ctx context.Context, z *zone, size string, i int) (insert
 		return 0, err
 	}
 	t.add("limit/quic", stream/1e6)
-	flush, err := syncFile(filepath.Join(b.dir, "run-limit.sync"))
-	if err != nil {
-		return 0, err
-	}
-	t.add("limit/fsync", float64(flush)/float64(time.Millisecond))
 	t.add("limit/lthash", latticeHash())
+	for _, limit := range []struct {
+		row  string
+		unit time.Duration
+		took func() (time.Duration, error)
+	}{
+		{"limit/fsync", time.Millisecond, func() (time.Duration, error) { return syncFile(filepath.Join(b.dir, "run-limit.sync")) }},
+		{"limit/commit", time.Millisecond, func() (time.Duration, error) { return commitOne(filepath.Join(b.dir, "run-limit.db")) }},
+		{"limit/connect", time.Millisecond, func() (time.Duration, error) { return connect(ctx) }},
+		{"limit/datagram", time.Millisecond, func() (time.Duration, error) { return roundTrip(ctx) }},
+		{"limit/page", time.Microsecond, firstTouch},
+	} {
+		took, err := limit.took()
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", limit.row, err)
+		}
+		if took > 0 {
+			t.add(limit.row, float64(took)/float64(limit.unit))
+		} else {
+			t.explain(limit.row, "not known on "+runtime.GOOS)
+		}
+	}
 	if z.sample == nil {
 		if z.sample, err = z.readSample(ctx, sampleRecords); err != nil {
 			return 0, err
@@ -125,6 +154,7 @@ func (b *bench) limits(ctx context.Context, z *zone, size string, i int) (insert
 }
 
 const (
+	sessions      = 5 // one after the other, of what takes milliseconds
 	liveRecords   = 200
 	sampleRecords = 50_000
 )

@@ -307,14 +307,23 @@ func checkClass(ctx context.Context, teacher *browser, z *zone) error {
 	return nil
 }
 
-// compare adds the rows that follow from others: what the same costs with little
-// and with much stored.
+// compare adds the rows that follow from others: how near they are to what the machine
+// allows, and what the same costs with little and with much stored.
 func (b *bench) compare() {
 	t := b.table
 	small, middle, large := sizeName(b.sizes[0]), sizeName(middle(b.sizes)), sizeName(b.sizes[len(b.sizes)-1])
 	ratio := func(id, of, to string, times float64) {
 		if above, below := t.figure(of), t.figure(to); len(above.values) > 0 && len(below.values) > 0 {
 			t.add(id, times*above.median()/below.median())
+		}
+	}
+	for _, n := range b.sizes {
+		size := sizeName(n)
+		ratio("nothing/"+size+"/connections", "nothing/"+size+"/time", "limit/connect", 1)
+		if commit, datagram := t.figure("limit/commit"), t.figure("limit/datagram"); len(commit.values) > 0 {
+			for _, p50 := range t.figure("live/" + size + "/p50").values {
+				t.add("live/"+size+"/limits", p50/(2*commit.median()+datagram.median()))
+			}
 		}
 	}
 	if small == large {

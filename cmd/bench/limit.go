@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"time"
@@ -50,49 +53,184 @@ func boltInsert(path string, n int) (perSecond float64, err error) {
 	return float64(n) / time.Since(began).Seconds(), nil
 }
 
-// quicStream returns how many bytes a second go over a link within this
-// process.
-func quicStream(ctx context.Context, n int) (perSecond float64, err error) {
+// overLink connects to itself over the link that devices use, has serve answer each
+// connection, and calls use with what dials another one.
+func overLink(ctx context.Context, serve func(*link.Conn) error, use func(dial func() (*link.Conn, error)) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	key, err := identity.GenerateDeviceKey(rand.Reader)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	listener, err := link.Listen(link.Config{Key: key, Address: "127.0.0.1:0", Protocols: []string{link.ProtocolExchange}})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer listener.Close()
 	go listener.Run(ctx)
 	done := make(chan error, 1)
 	go func() {
-		conn, err := listener.Accept(ctx)
-		if err == nil {
-			_, err = io.CopyN(io.Discard, conn, int64(n))
+		for {
+			conn, err := listener.Accept(ctx)
+			if ctx.Err() != nil {
+				done <- nil
+				return
+			}
 			if err == nil {
-				_, err = conn.Write([]byte{1})
+				err = serve(conn)
+			}
+			if err != nil {
+				done <- err
+				return
 			}
 		}
-		done <- err
 	}()
-	conn, err := link.Dial(ctx, link.DialConfig{Key: key, Addresses: []string{"quic://" + listener.Addr().String()}, Protocol: link.ProtocolExchange, Expect: link.ExpectDevice(key.Public().ID())})
+	err = use(func() (*link.Conn, error) {
+		return link.Dial(ctx, link.DialConfig{
+			Key: key, Addresses: []string{"quic://" + listener.Addr().String()},
+			Protocol: link.ProtocolExchange, Expect: link.ExpectDevice(key.Public().ID()),
+		})
+	})
+	cancel()
+	return errors.Join(err, <-done)
+}
+
+// quicStream returns how many bytes a second go over a link within this
+// process.
+func quicStream(ctx context.Context, n int) (perSecond float64, err error) {
+	receive := func(conn *link.Conn) error {
+		_, err := io.CopyN(io.Discard, conn, int64(n))
+		if err == nil {
+			_, err = conn.Write([]byte{1})
+		}
+		return err
+	}
+	err = overLink(ctx, receive, func(dial func() (*link.Conn, error)) error {
+		conn, err := dial()
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		began := time.Now()
+		block := make([]byte, 64<<10)
+		for sent := 0; sent < n; sent += len(block) {
+			if _, err := conn.Write(block); err != nil {
+				return err
+			}
+		}
+		_, err = io.ReadFull(conn, make([]byte, 1))
+		perSecond = float64(n) / time.Since(began).Seconds()
+		return err
+	})
+	return perSecond, err
+}
+
+// connect returns how long a connection within this process takes that carries one
+// byte each way.
+func connect(ctx context.Context) (took time.Duration, err error) {
+	answer := func(conn *link.Conn) error {
+		_, err := io.CopyN(conn, conn, 1)
+		if err == nil { // the other side closes it
+			_, err = io.Copy(io.Discard, conn)
+		}
+		return errors.Join(err, conn.Close())
+	}
+	err = overLink(ctx, answer, func(dial func() (*link.Conn, error)) error {
+		took, err = medianOf(21, func() error {
+			conn, err := dial()
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			if _, err := conn.Write([]byte{1}); err != nil {
+				return err
+			}
+			_, err = io.ReadFull(conn, make([]byte, 1))
+			return err
+		})
+		return err
+	})
+	return took, err
+}
+
+// commitOne returns how long bbolt takes to commit one value of the size of a record.
+func commitOne(path string) (time.Duration, error) {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(path)
+	defer db.Close()
+	i, value := uint64(0), make([]byte, 150)
+	return medianOf(51, func() error {
+		i++
+		return db.Update(func(tx *bolt.Tx) error {
+			b, err := tx.CreateBucketIfNotExists([]byte("entries"))
+			if err != nil {
+				return err
+			}
+			return b.Put(binary.BigEndian.AppendUint64(nil, i), value)
+		})
+	})
+}
+
+// echo is a process that sends every datagram back, of which nothing is measured but how
+// long another process takes to answer. It ends with in.
+func echo(_ context.Context, _ []string, in io.Reader, out io.Writer) error {
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	go func() {
+		room := make([]byte, 1500)
+		for {
+			n, from, err := conn.ReadFrom(room)
+			if err != nil {
+				return
+			}
+			conn.WriteTo(room[:n], from)
+		}
+	}()
+	if err := json.NewEncoder(out).Encode(conn.LocalAddr().String()); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, in)
+	return err
+}
+
+// roundTrip returns how long a datagram takes to another process and back, when both have
+// been idle for a moment, as they are between the messages of a session.
+func roundTrip(ctx context.Context) (time.Duration, error) {
+	p, err := start(ctx, nil, "echo")
+	if err != nil {
+		return 0, err
+	}
+	defer p.kill()
+	var address string
+	if err := p.hear(&address); err != nil {
+		return 0, err
+	}
+	conn, err := net.Dial("udp", address)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
-	began := time.Now()
-	block := make([]byte, 64<<10)
-	for sent := 0; sent < n; sent += len(block) {
-		if _, err := conn.Write(block); err != nil {
-			return 0, err
-		}
-	}
-	if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		return 0, err
 	}
-	took := time.Since(began)
-	return float64(n) / took.Seconds(), <-done
+	room := make([]byte, 1000)
+	took, err := medianOf(201, func() error {
+		time.Sleep(time.Millisecond)
+		return nil
+	}, func() error {
+		if _, err := conn.Write(room); err != nil {
+			return err
+		}
+		_, err := conn.Read(room)
+		return err
+	})
+	return took, errors.Join(err, p.end())
 }
 
 // syncFile returns the median time of an fsync after 4 KiB were appended.
@@ -103,20 +241,11 @@ func syncFile(path string) (time.Duration, error) {
 	}
 	defer os.Remove(path)
 	defer f.Close()
-	var took []time.Duration
 	block := make([]byte, 4096)
-	for range 51 {
-		if _, err := f.Write(block); err != nil {
-			return 0, err
-		}
-		began := time.Now()
-		if err := f.Sync(); err != nil {
-			return 0, err
-		}
-		took = append(took, time.Since(began))
-	}
-	slices.Sort(took)
-	return took[len(took)/2], nil
+	return medianOf(51, func() error {
+		_, err := f.Write(block)
+		return err
+	}, f.Sync)
 }
 
 // latticeHash returns how many entries a second one core adds to a fingerprint,
@@ -154,4 +283,24 @@ func compress(entries []records.Entry) (perSecond, bytesEach float64, err error)
 	}
 	n := float64(len(entries))
 	return n / time.Since(began).Seconds(), float64(size) / n, nil
+}
+
+// medianOf returns the median time that the last of some calls takes, of n times that
+// all are made.
+func medianOf(n int, calls ...func() error) (time.Duration, error) {
+	var all []time.Duration
+	for range n {
+		for _, call := range calls[:len(calls)-1] {
+			if err := call(); err != nil {
+				return 0, err
+			}
+		}
+		began := time.Now()
+		if err := calls[len(calls)-1](); err != nil {
+			return 0, err
+		}
+		all = append(all, time.Since(began))
+	}
+	slices.Sort(all)
+	return all[len(all)/2], nil
 }

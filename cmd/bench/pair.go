@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // pair is a holder that runs, and a receiver that comes when it is called.
@@ -51,26 +52,44 @@ func (p *pair) receive(ctx context.Context, mode string) (*process, error) {
 	return start(ctx, p.settings.receiver, "receive", p.receiver, p.address, mode, p.zone.Learner)
 }
 
-// sync has the receiver exchange once, and counts bytes on the interface, if
-// that can be done.
+// sync has a receiver that has just been started exchange once.
 func (p *pair) sync(ctx context.Context) (got received, err error) {
-	before, counted := loopbackBytes()
 	r, err := p.receive(ctx, "sync")
 	if err != nil {
 		return got, err
 	}
 	defer r.kill()
-	if err := r.hear(&got); err != nil {
+	if got, err = p.visit(r); err != nil {
 		return got, err
 	}
-	if err := r.end(); err != nil {
+	return got, r.end()
+}
+
+// visit has a receiver exchange once more, and counts bytes on the interface, if
+// that can be done.
+func (p *pair) visit(r *process) (got received, err error) {
+	before, counted := loopbackBytes()
+	if err := r.ask("sync", &got); err != nil {
 		return got, err
 	}
 	if counted {
-		after, _ := loopbackBytes()
-		got.Bytes = after - before
+		got.Bytes = quietBytes() - before
 	}
 	return got, nil
+}
+
+// quietBytes is loopbackBytes when nothing is on the way any more: acknowledgements
+// follow what they acknowledge by up to 25 ms.
+func quietBytes() uint64 {
+	bytes, _ := loopbackBytes()
+	for {
+		time.Sleep(50 * time.Millisecond)
+		now, _ := loopbackBytes()
+		if now == bytes {
+			return now
+		}
+		bytes = now
+	}
 }
 
 // close ends the holder and removes the stores.

@@ -16,7 +16,7 @@ var parts map[string]func(ctx context.Context, args []string, in io.Reader, out 
 
 func init() {
 	parts = map[string]func(context.Context, []string, io.Reader, io.Writer) error{
-		"hold": hold, "receive": receive, "serve": serve,
+		"hold": hold, "receive": receive, "serve": serve, "echo": echo,
 	}
 }
 

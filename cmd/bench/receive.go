@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/classmesh/classmesh/mesh/exchange"
-	"github.com/classmesh/classmesh/mesh/link"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/classroom"
 	"github.com/classmesh/classmesh/records/identity"
@@ -33,9 +32,9 @@ type arrival struct{ Nanos int64 }
 // how many bytes of messages both sides have sent.
 type sessionBytes struct{ Bytes uint64 }
 
-// receive is the process that gets the records: all that there are, or, live,
-// each as it is written, until in ends. Arguments: the folder, the address,
-// "sync" or "live", and the learner to ask for.
+// receive is the process that gets the records: all that there are, in a session of
+// its own for each line from in, or, live, each as it is written, until in ends.
+// Arguments: the folder, the address, "sync" or "live", and the learner to ask for.
 func receive(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
 	dir, address, mode := args[0], args[1], args[2]
 	var learner identity.UserID
@@ -51,37 +50,55 @@ func receive(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	}
 	defer p.close()
 	answers := json.NewEncoder(out)
+	if mode == "live" {
+		p.timing = exchange.Timing{Compare: compareEvery}
+		return receiveLive(ctx, p, address, in, answers)
+	}
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		got, err := receiveAll(ctx, p, address, learner)
+		if err != nil {
+			return err
+		}
+		got.Memory = memory{peakMemory("self"), float64(watched.peak.Load())}
+		if err := answers.Encode(got); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// receiveAll is one session, and the query that stops the clock.
+func receiveAll(ctx context.Context, p *peer, address string, learner identity.UserID) (received, error) {
 	began := time.Now()
+	conn, err := p.dial(ctx, address)
+	if err != nil {
+		return received{}, err
+	}
+	report, err := p.session(ctx, conn, true)
+	if err != nil {
+		return received{}, err
+	}
+	if !report.Equal {
+		return received{}, errors.New("the two do not hold the same afterwards")
+	}
+	found, err := query(ctx, p.replica, learner)
+	if err != nil {
+		return received{}, err
+	}
+	took := time.Since(began)
+	counts := conn.Counts()
+	return received{
+		Records: int(report.RecordsReceived), Seconds: took.Seconds(), Bytes: counts.Sent + counts.Received, Found: found,
+	}, nil
+}
+
+func receiveLive(ctx context.Context, p *peer, address string, in io.Reader, answers *json.Encoder) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	conn, err := p.dial(ctx, address)
 	if err != nil {
 		return err
 	}
-	if mode == "live" {
-		p.timing = exchange.Timing{Compare: compareEvery}
-		return receiveLive(ctx, p, conn, in, answers)
-	}
-	report, err := p.session(ctx, conn, true)
-	if err != nil {
-		return err
-	}
-	if !report.Equal {
-		return errors.New("the two do not hold the same afterwards")
-	}
-	found, err := query(ctx, p.replica, learner)
-	if err != nil {
-		return err
-	}
-	took := time.Since(began)
-	counts := conn.Counts()
-	return answers.Encode(received{
-		int(report.RecordsReceived), took.Seconds(), counts.Sent + counts.Received, found,
-		memory{peakMemory("self"), float64(watched.peak.Load())},
-	})
-}
-
-func receiveLive(ctx context.Context, p *peer, conn *link.Conn, in io.Reader, answers *json.Encoder) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	stop := p.replica.Watch(func(c records.Change) {
 		if c.Commit != nil && !c.Commit.Own {
 			answers.Encode(arrival{time.Now().UnixNano()})

@@ -23,10 +23,12 @@ func rows(sizes []int) []*figure {
 		row(at("memory", "holder-heap"), "first sync: Go heap of the holder", "MB", atMost(0, 48))
 		row(at("memory", "receiver-heap"), "first sync: Go heap of the receiver", "MB", atMost(0, 48))
 		row(at("nothing", "time"), "nothing new, new session", "ms", atMost(10, 4))
+		row(at("nothing", "connections"), "  times a bare connection", "", none)
 		row(at("nothing", "bytes"), "nothing new: bytes on the wire", "B", atMost(8000, 7000))
 		row(at("changed", "time"), "100 changed, new session", "ms", atMost(10, 5))
 		row(at("changed", "bytes"), "100 changed: bytes on the wire", "B", atMost(10_000, 6000))
 		row(at("live", "p50"), "one record, live, on disk at both ends, p50", "ms", atMost(2.5, 1))
+		row(at("live", "limits"), "  p50, times two commits and a datagram to another process and back", "", none)
 		row(at("live", "p99"), "one record, live, p99", "ms", atMost(8, 0))
 		row(at("open", "bytes"), "nothing new, open session: bytes of a comparison", "B", atMost(200, 100))
 		row(at("open", "messages"), "nothing new, open session: of these, messages", "B", none)
@@ -133,7 +135,11 @@ func rows(sizes []int) []*figure {
 		row("limit/zstd-bytes/"+size, "limit: zstd of the entries, what is left of one", "B", none)
 	}
 	row("limit/quic", "limit: a stream over the same link", "MB/s", none)
+	row("limit/connect", "limit: a connection over the same link, a byte each way", "ms", none)
 	row("limit/fsync", "limit: fsync after 4 KiB", "ms", none)
+	row("limit/commit", "limit: bbolt, commit of one value", "ms", none)
+	row("limit/datagram", "limit: a datagram to another process that waits, and back", "ms", none)
+	row("limit/page", "limit: a page of memory that is used for the first time", "µs", none)
 	row("limit/lthash", "limit: entries hashed into a fingerprint, one core", "rec/s", none)
 	return all
 }

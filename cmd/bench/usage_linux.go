@@ -42,3 +42,18 @@ func loadAverage() string {
 	}
 	return strings.Join(strings.Fields(string(load))[:3], ", ")
 }
+
+// firstTouch returns how long a page of memory takes that is used for the first time.
+func firstTouch() (time.Duration, error) {
+	const size = 16 << 20
+	room, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		return 0, fmt.Errorf("get %d bytes of memory: %w", size, err)
+	}
+	defer syscall.Munmap(room)
+	began := time.Now()
+	for i := 0; i < size; i += os.Getpagesize() {
+		room[i] = 1
+	}
+	return time.Since(began) / time.Duration(size/os.Getpagesize()), nil
+}

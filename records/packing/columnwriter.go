@@ -3,6 +3,7 @@ package packing
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"sync"
 
 	"github.com/classmesh/classmesh/records"
@@ -30,6 +31,27 @@ type fieldWriter struct {
 	wire    message.Wire
 	streams [streams][]byte
 	seen    dictionary
+}
+
+// What a column leaves of its room to the next run: ordinary ones have no more, and a
+// thousand columns may not each keep what was once a whole run.
+const (
+	keptBytes   = 16 << 10
+	keptStrings = 1 << 10
+)
+
+// reset makes the writer that of a column in the next run.
+func (f *fieldWriter) reset(wire message.Wire) {
+	f.wire = wire
+	for i, s := range f.streams {
+		if f.streams[i] = s[:0]; cap(s) > keptBytes {
+			f.streams[i] = nil
+		}
+	}
+	if len(f.seen) > keptStrings {
+		f.seen = nil
+	}
+	clear(f.seen)
 }
 
 // columnWriter puts entries into columns. Its room is used again.
@@ -61,7 +83,6 @@ func (w *columnWriter) reset() {
 		w.fixed[i] = w.fixed[i][:0]
 	}
 	clear(w.list)
-	clear(w.fields)
 	w.list, w.spelt, w.fields = w.list[:0], w.spelt[:0], w.fields[:0]
 	w.parts, w.size, w.counter, w.clock, w.wall = 0, 0, 0, 0, 0
 }
@@ -113,7 +134,8 @@ func (w *columnWriter) addShape(spelt []byte) {
 		if !known {
 			at = len(w.fields)
 			w.names[name] = at
-			w.fields = append(w.fields, fieldWriter{wire: wireOf(tag)})
+			w.fields = slices.Grow(w.fields, 1)[:at+1]
+			w.fields[at].reset(wireOf(tag))
 		}
 		s.columns = append(s.columns, at)
 		w.parts++

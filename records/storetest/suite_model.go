@@ -50,7 +50,7 @@ func testModel(x *fixture) {
 	fill := func(tx records.WriteTx) error { x.fill(tx, 0); return nil }
 	x.must(model.Update(x.Context(), fill), x.store.Update(x.Context(), fill))
 	random := rand.New(rand.NewPCG(1, 1))
-	for round := range 120 {
+	for round := range modelRounds {
 		seed, fails, steps := random.Uint64(), random.IntN(5) == 0, 1+random.IntN(60)
 		var during [2]string
 		for i, s := range []records.Store{model, x.store} {
