@@ -307,6 +307,10 @@ func checkClass(ctx context.Context, teacher *browser, z *zone) error {
 	return nil
 }
 
+// slowPage is how many microseconds a page of memory takes on no machine that has its
+// page tables to itself.
+const slowPage = 2
+
 // compare adds the rows that follow from others: how near they are to what the machine
 // allows, and what the same costs with little and with much stored.
 func (b *bench) compare() {
@@ -325,6 +329,9 @@ func (b *bench) compare() {
 				t.add("live/"+size+"/limits", p50/(2*commit.median()+datagram.median()))
 			}
 		}
+	}
+	if page := t.figure("limit/page"); len(page.values) > 0 && page.median() > slowPage {
+		t.note("A page of memory that is used for the first time takes long here (limit/page): whatever has just been started is slower than on most machines, rows of first syncs and of the program among it.")
 	}
 	if small == large {
 		return

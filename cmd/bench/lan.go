@@ -250,7 +250,7 @@ func (b *bench) lanOnce(ctx context.Context, n int) (err error) {
 }
 
 // idleFor is how long a LAN is watched that has nothing to do.
-const idleFor = 10 * time.Second
+const idleFor = 5 * time.Second
 
 // idle measures what devices cost that have nothing to do. All are in this
 // process, so its time is theirs.

@@ -54,7 +54,7 @@ func boltInsert(path string, n int) (perSecond float64, err error) {
 }
 
 // overLink connects to itself over the link that devices use, has serve answer each
-// connection, and calls use with what dials another one.
+// connection, which is closed then, and calls use with what dials another one.
 func overLink(ctx context.Context, serve func(*link.Conn) error, use func(dial func() (*link.Conn, error)) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -77,7 +77,7 @@ func overLink(ctx context.Context, serve func(*link.Conn) error, use func(dial f
 				return
 			}
 			if err == nil {
-				err = serve(conn)
+				err = errors.Join(serve(conn), conn.Close())
 			}
 			if err != nil {
 				done <- err
@@ -133,7 +133,7 @@ func connect(ctx context.Context) (took time.Duration, err error) {
 		if err == nil { // the other side closes it
 			_, err = io.Copy(io.Discard, conn)
 		}
-		return errors.Join(err, conn.Close())
+		return err
 	}
 	err = overLink(ctx, answer, func(dial func() (*link.Conn, error)) error {
 		took, err = medianOf(21, func() error {

@@ -46,7 +46,7 @@ func rows(sizes []int) []*figure {
 	}
 	for _, c := range worstCases {
 		at := func(name string) string { return fmt.Sprint("worst/", c.name, "/", name) }
-		row(at("rate"), c.what, "rec/s", bySize(middle(sizes), none, atLeast(150_000, 400_000), atLeast(150_000, 350_000)))
+		row(at("rate"), c.what, "rec/s", bySize(c.records(middle(sizes)), perRecord(10_000, 100, 40), atLeast(150_000, 400_000), atLeast(150_000, 350_000)))
 		row(at("bytes"), c.what+": bytes on the wire a record", "B", atMost(45, 25))
 		row(at("receiver"), c.what+": peak memory of the receiver", "MB", atMost(128, 0))
 	}
@@ -142,6 +142,12 @@ func rows(sizes []int) []*figure {
 	row("limit/page", "limit: a page of memory that is used for the first time", "µs", none)
 	row("limit/lthash", "limit: entries hashed into a fingerprint, one core", "rec/s", none)
 	return all
+}
+
+// perRecord is the rate at which so many records take so many milliseconds: a rate of few
+// has in it what a session takes anyway.
+func perRecord(records int, must, moonshot float64) bound {
+	return atLeast(1e3*float64(records)/must, 1e3*float64(records)/moonshot)
 }
 
 // middle is the size at which what needs no growth is measured.

@@ -14,6 +14,7 @@ import (
 type worstCase struct {
 	name, what string
 	make       func(ctx context.Context, dir string, n int) (*zone, error)
+	records    func(n int) int // that it has of n
 }
 
 // rewritten is how often each register is written in the zone that has registers
@@ -28,15 +29,17 @@ const logRecords = 200
 var worstCases = []worstCase{
 	{"one-log", "all in one log", func(ctx context.Context, dir string, n int) (*zone, error) {
 		return makeOwn(ctx, dir, func(w *probeWriter) error { return w.events(ctx, n, 1000) })
-	}},
-	{"small-logs", "logs of 200 records each", makeSmallLogs},
+	}, all},
+	{"small-logs", "logs of 200 records each", makeSmallLogs, all},
 	{"registers", "registers written 50 times each", func(ctx context.Context, dir string, n int) (*zone, error) {
 		return makeOwn(ctx, dir, func(w *probeWriter) error { return w.registers(ctx, registersOf(n)) })
-	}},
+	}, registersOf},
 	{"single", "a commit for each record", func(ctx context.Context, dir string, n int) (*zone, error) {
 		return makeOwn(ctx, dir, func(w *probeWriter) error { return w.events(ctx, n, 1) })
-	}},
+	}, all},
 }
+
+func all(n int) int { return n }
 
 // worst measures first syncs of the worst cases.
 func (b *bench) worst(ctx context.Context, n int) error {
