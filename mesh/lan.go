@@ -184,7 +184,8 @@ func (l *lan) pass(ctx context.Context, calls *sync.WaitGroup) time.Duration {
 	return max(wait, settle)
 }
 
-// retry ends links that are to be dialled anew, and returns when the next is.
+// retry ends links that are to be dialled anew, unless something is under way there, and
+// returns when the next is due.
 func (l *lan) retry(now time.Time) (next time.Time) {
 	for _, p := range l.n.links.all() {
 		if p.address == "" || p.conn.Transport() != link.WebSocket {
@@ -192,7 +193,7 @@ func (l *lan) retry(now time.Time) (next time.Time) {
 		}
 		if until := p.since.Add(retryQUIC); until.After(now) {
 			next = sooner(next, until)
-		} else {
+		} else if p.session.Report().Equal {
 			l.n.links.end(p.peer, &exchange.EndError{Code: wire.CodeReplaced, Words: "dialled anew, QUIC first"})
 		}
 	}

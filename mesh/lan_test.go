@@ -172,7 +172,11 @@ func TestLANNoBusyLoop(t *testing.T) {
 
 // A quiet hour costs next to nothing: no calls, and few bytes for each peer.
 func TestQuietLAN(t *testing.T) {
-	for _, n := range []int{8, 30} {
+	sizes := []int{8, 30}
+	if raceDetector {
+		sizes = sizes[:1]
+	}
+	for _, n := range sizes {
 		synctest.Test(t, func(t *testing.T) {
 			w := newNetwork(t, n, 5)
 			defer w.stopAll()

@@ -498,7 +498,7 @@ func (w *world) lieOfSegment(s *records.SegmentData) bool {
 func histories(usually int) uint64 {
 	if n, err := strconv.Atoi(os.Getenv("CLASSMESH_HISTORIES")); err == nil {
 		usually = n
-	} else if racing {
+	} else if racing || testing.Short() {
 		usually /= 5
 	}
 	return uint64(usually)
