@@ -307,8 +307,8 @@ func checkClass(ctx context.Context, teacher *browser, z *zone) error {
 	return nil
 }
 
-// slowPage is how many microseconds a page of memory takes on no machine that has its
-// page tables to itself.
+// slowPage is from how many microseconds on a page of memory is worth a word: a process
+// that has just been started takes thousands.
 const slowPage = 2
 
 // compare adds the rows that follow from others: how near they are to what the machine
@@ -331,7 +331,7 @@ func (b *bench) compare() {
 		}
 	}
 	if page := t.figure("limit/page"); len(page.values) > 0 && page.median() > slowPage {
-		t.note("A page of memory that is used for the first time takes long here (limit/page): whatever has just been started is slower than on most machines, rows of first syncs and of the program among it.")
+		t.note("A page of memory that is used for the first time takes long here (limit/page): whatever has just been started is slow for that reason, rows of first syncs and of the program among it.")
 	}
 	if small == large {
 		return

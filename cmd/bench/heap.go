@@ -30,3 +30,6 @@ func watchHeap(ctx context.Context) *heap {
 	}()
 	return h
 }
+
+// memory is the most that this process has had so far.
+func (h *heap) memory() memory { return memory{peakMemory("self"), float64(h.peak.Load())} }

@@ -50,7 +50,7 @@ func hold(ctx context.Context, args []string, in io.Reader, out io.Writer) error
 	probes := newProbeWriter(p.replica)
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		if lines.Text() == "memory" {
-			if err := answers.Encode(memory{peakMemory("self"), float64(watched.peak.Load())}); err != nil {
+			if err := answers.Encode(watched.memory()); err != nil {
 				return err
 			}
 			continue

@@ -136,7 +136,7 @@ func connect(ctx context.Context) (took time.Duration, err error) {
 		return err
 	}
 	err = overLink(ctx, answer, func(dial func() (*link.Conn, error)) error {
-		took, err = medianOf(21, func() error {
+		took, err = medianOf(21, nil, func() error {
 			conn, err := dial()
 			if err != nil {
 				return err
@@ -162,7 +162,7 @@ func commitOne(path string) (time.Duration, error) {
 	defer os.Remove(path)
 	defer db.Close()
 	i, value := uint64(0), make([]byte, 150)
-	return medianOf(51, func() error {
+	return medianOf(51, nil, func() error {
 		i++
 		return db.Update(func(tx *bolt.Tx) error {
 			b, err := tx.CreateBucketIfNotExists([]byte("entries"))
@@ -285,18 +285,18 @@ func compress(entries []records.Entry) (perSecond, bytesEach float64, err error)
 	return n / time.Since(began).Seconds(), float64(size) / n, nil
 }
 
-// medianOf returns the median time that the last of some calls takes, of n times that
-// all are made.
-func medianOf(n int, calls ...func() error) (time.Duration, error) {
+// medianOf returns the median time that n calls take. Before each, prepare is called, if
+// it is not nil.
+func medianOf(n int, prepare, call func() error) (time.Duration, error) {
 	var all []time.Duration
 	for range n {
-		for _, call := range calls[:len(calls)-1] {
-			if err := call(); err != nil {
+		if prepare != nil {
+			if err := prepare(); err != nil {
 				return 0, err
 			}
 		}
 		began := time.Now()
-		if err := calls[len(calls)-1](); err != nil {
+		if err := call(); err != nil {
 			return 0, err
 		}
 		all = append(all, time.Since(began))

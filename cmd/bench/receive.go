@@ -59,7 +59,7 @@ func receive(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 		if err != nil {
 			return err
 		}
-		got.Memory = memory{peakMemory("self"), float64(watched.peak.Load())}
+		got.Memory = watched.memory()
 		if err := answers.Encode(got); err != nil {
 			return err
 		}
