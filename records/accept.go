@@ -50,11 +50,8 @@ func (r *Replica) AcceptDifference(ctx context.Context, d *Difference) error {
 		return err
 	})
 	if err == nil {
-		do := r.do
-		if len(puts) > pushEntries {
-			do = r.doBulk
-		}
-		err = do(ctx, func(b *batch) error { return b.acceptDifference(d, puts, sets) })
+		bulk := len(puts) > pushEntries
+		err = r.doAnnounced(ctx, bulk, func(b *batch) error { return b.acceptDifference(d, puts, sets) })
 	}
 	if err != nil {
 		return fmt.Errorf("accept difference of %s: %w", d.Head.Log.Short(), err)
@@ -72,7 +69,7 @@ const pushEntries = 64
 
 // verifying runs what hashes much, as many at a time as there are processors:
 // more would not be done earlier, and whoever waits for a page would wait for
-// them all.
+// them all. Without an error, an operation is announced by it, and must follow.
 func (r *Replica) verifying(ctx context.Context, f func() error) error {
 	select {
 	case r.verifiers <- struct{}{}:
@@ -80,7 +77,12 @@ func (r *Replica) verifying(ctx context.Context, f func() error) error {
 		return ctx.Err()
 	}
 	defer func() { <-r.verifiers }()
-	return f()
+	r.queue.announce()
+	err := f()
+	if err != nil {
+		r.queue.withdraw()
+	}
+	return err
 }
 
 // verify checks all of an account that can be checked without the store. A

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -33,15 +34,23 @@ type queue struct {
 	closed  bool
 	took    time.Duration // the last commit; owned by the owner of the batch
 	token   chan struct{} // held by the owner of the running batch
+
+	// Operations that were announced, and those of them that came or will not.
+	announced, settled int
+	news               chan struct{} // one came or will not; buffered
 }
 
 type operation struct {
 	run  func(*batch) error
 	bulk bool
 	done chan error // buffered
+
+	announced bool
 }
 
-func (q *queue) init() { q.token, q.calm = make(chan struct{}, 1), calmAfter }
+func (q *queue) init() {
+	q.token, q.calm, q.news = make(chan struct{}, 1), calmAfter, make(chan struct{}, 1)
+}
 
 func (q *queue) close() {
 	q.mu.Lock()
@@ -67,7 +76,43 @@ func (q *queue) add(op *operation) error {
 	}
 	in := q.of(op)
 	*in = append(*in, op)
+	if op.announced {
+		q.settled++
+	}
+	q.tell()
 	return nil
+}
+
+// announce says that an operation is being prepared, which must be added as an
+// announced one, or withdrawn.
+func (q *queue) announce() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.announced++
+}
+
+func (q *queue) withdraw() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.settled++
+	q.tell()
+}
+
+// tell wakes whoever gathers.
+func (q *queue) tell() {
+	select {
+	case q.news <- struct{}{}:
+	default:
+	}
+}
+
+// expects reports whether one of the first n that were announced is still to come, and
+// nobody waits in front of a screen. If a later one has overtaken it, it is not waited
+// for.
+func (q *queue) expects(n int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.settled < n && !slices.ContainsFunc(q.waiting, func(op *operation) bool { return !op.announced })
 }
 
 // cancel takes op out again, unless a batch has it already.
@@ -97,16 +142,38 @@ const (
 // Where a commit takes long, as on a cheap card, whoever is about to begin one
 // waits a little for others who come at the same moment: of a class that answers
 // all at once, most would else wait for two.
+//
+// Of what comes from others, it waits in any case for what is being verified at that
+// moment, up to half of what a commit takes: two differences that come together are one
+// commit, and the disk waits for both once.
 const (
-	gatherPart  = 8 // of the time that a commit takes
-	gatherMost  = 5 * time.Millisecond
-	gatherLeast = 500 * time.Microsecond // less is not worth waiting
+	gatherPart    = 8 // of the time that a commit takes
+	gatherMost    = 5 * time.Millisecond
+	gatherLeast   = 500 * time.Microsecond // less is not worth waiting
+	announcedPart = 2
 )
 
-// gather waits for others, if that is worth it. The caller owns the token.
+// gather waits for others, if that is worth it, and lets those go first that are ready
+// to run. The caller owns the token.
 func (q *queue) gather() {
+	runtime.Gosched()
 	if wait := min(q.took/gatherPart, gatherMost); wait >= gatherLeast {
 		time.Sleep(wait)
+	}
+	q.mu.Lock()
+	n := q.announced
+	q.mu.Unlock()
+	if !q.expects(n) {
+		return
+	}
+	late := time.NewTimer(min(q.took/announcedPart, gatherMost))
+	defer late.Stop()
+	for q.expects(n) {
+		select {
+		case <-q.news:
+		case <-late.C:
+			return
+		}
 	}
 }
 
@@ -160,6 +227,11 @@ func (q *queue) putBack(ops []*operation) {
 // everything in the transaction.
 func (r *Replica) do(ctx context.Context, f func(*batch) error) error {
 	return r.submit(ctx, &operation{run: f, done: make(chan error, 1)})
+}
+
+// doAnnounced is do, or doBulk, for an operation that was announced.
+func (r *Replica) doAnnounced(ctx context.Context, bulk bool, f func(*batch) error) error {
+	return r.submit(ctx, &operation{run: f, bulk: bulk, announced: true, done: make(chan error, 1)})
 }
 
 // doBulk is do for what nobody waits for in front of a screen.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
@@ -101,6 +102,70 @@ func TestSegmentThatComesLate(t *testing.T) {
 				t.Errorf("further %v: %d entries are stored", further, entries)
 			}
 		}
+	})
+}
+
+// Who is about to commit what came from others waits for what is being verified: two
+// differences that come together are one commit. It does not wait for ever, and a
+// person's write does not wait at all.
+func TestDifferencesThatComeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const commit = 3 * time.Millisecond // of the disk, in the time of the bubble
+		z := newZone(t, 3)
+		store := &storetest.Faulty{Store: storetest.NewMemory()}
+		store.Sync = func(context.Context) error { time.Sleep(commit); return nil }
+		authors := []*records.Replica{z.found(t, 0, storetest.NewMemory()), z.found(t, 1, storetest.NewMemory())}
+		c := z.found(t, 2, store)
+		accept := func(author *records.Replica) {
+			ref := stageLog(author)
+			base, starts := c.Frontier(ref)
+			d, err := author.Difference(context.Background(), ref, base, starts)
+			if err == nil {
+				err = c.AcceptDifference(context.Background(), d)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		for _, a := range authors {
+			rewrite(t, a, 2, 2)
+			accept(a) // knows how long a commit takes
+			rewrite(t, a, 2, 2)
+		}
+		// took says how long something took, and how many commits it was.
+		took := func(what func()) (time.Duration, int) {
+			began, before := time.Now(), store.Counts().Commits
+			what()
+			return time.Since(began), store.Counts().Commits - before
+		}
+
+		withdraw := c.Announce()
+		elapsed, commits := took(func() {
+			var wg sync.WaitGroup
+			for _, a := range authors {
+				wg.Go(func() { accept(a) })
+				synctest.Wait()
+			}
+			wg.Wait()
+		})
+		if elapsed != commit || commits != 1 {
+			t.Errorf("two that come together: %d commits in %v", commits, elapsed)
+		}
+		withdraw()
+
+		withdraw = c.Announce()
+		rewrite(t, authors[0], 2, 2)
+		if elapsed, commits = took(func() { accept(authors[0]) }); elapsed != commit+commit/2 || commits != 1 {
+			t.Errorf("where nothing comes: %d commits in %v", commits, elapsed)
+		}
+		if elapsed, commits = took(func() {
+			if err := put(c, ev("an answer")); err != nil {
+				t.Error(err)
+			}
+		}); elapsed != commit || commits != 1 {
+			t.Errorf("a person's write: %d commits in %v", commits, elapsed)
+		}
+		withdraw()
 	})
 }
 

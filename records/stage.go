@@ -140,7 +140,7 @@ func (r *Replica) AcceptSegmentData(ctx context.Context, s *SegmentData) error {
 		return err
 	})
 	if err == nil {
-		err = r.doBulk(ctx, func(b *batch) error { return b.acceptSegment(s, t, all) })
+		err = r.doAnnounced(ctx, true, func(b *batch) error { return b.acceptSegment(s, t, all) })
 		if err == nil && s.From == 0 {
 			t.note(s.First, attemptWhole) // now that it is on disk
 		}

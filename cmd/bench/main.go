@@ -33,9 +33,12 @@ import (
 	"path/filepath"
 	"runtime/pprof"
 	"strings"
+
+	"github.com/classmesh/classmesh/cmd/internal/gc"
 )
 
 func main() {
+	gc.SetPercent() // as in the program
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {

@@ -35,9 +35,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/classmesh/classmesh/cmd/internal/gc"
 )
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	gc.SetPercent()
+	os.Exit(run(os.Args[1:]))
+}
 
 // run executes the command line and returns the exit code. The first signal
 // asks the command to stop in good order; the second ends the process.

@@ -134,6 +134,10 @@ func (s *Session) Report() Report {
 // at any time, and returns at once.
 func (s *Session) Compare() { s.mail.put(Compare{}) }
 
+// readAhead is how many messages may wait for the machine: those that come in one
+// packet are looked at together, and what they ask for is done at the same time.
+const readAhead = 4
+
 // farewell is how long the last messages may take to be written.
 const farewell = 3 * time.Second
 
@@ -146,7 +150,7 @@ func (s *Session) Run(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(context.WithoutCancel(ctx))
 	work, cancel := context.WithCancel(groupCtx)
 	defer cancel()
-	in := make(chan Event)
+	in := make(chan Event, readAhead)
 	closeStream := sync.OnceValue(s.cfg.Stream.Close)
 	written := make(chan struct{})
 
@@ -279,8 +283,8 @@ func (s *Session) setTimer(e SetTimer) {
 	t.stop = s.cfg.Clock.AfterFunc(e.After, func() { s.mail.put(f) })
 }
 
-// read gives the peer's messages to the machine, one at a time: while it is
-// busy, nothing more is taken off the stream.
+// read gives the peer's messages to the machine, in order: while it is busy, no
+// more than readAhead are taken off the stream.
 func (s *Session) read(ctx context.Context, in chan<- Event) {
 	r := s.cfg.Reader
 	if r == nil {

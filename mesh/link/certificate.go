@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/classmesh/classmesh/records/identity"
@@ -19,8 +20,28 @@ const (
 	ProtocolControl  = "classmesh-control/1" // registration with a coordinator
 )
 
-// newCertificate wraps the identity key for TLS: the smallest certificate,
-// the same each time, valid from before every wrong clock until after.
+// certificateOf wraps the identity key for TLS: the smallest certificate,
+// the same each time, valid from before every wrong clock until after. The last one
+// is kept, as a process mostly has one key and signing takes a tenth of a handshake.
+func certificateOf(key identity.DeviceKey) (tls.Certificate, error) {
+	if last := lastCertificate.Load(); last != nil && last.of == key.Public() {
+		return last.certificate, nil
+	}
+	certificate, err := newCertificate(key)
+	if err == nil {
+		lastCertificate.Store(&keyCertificate{key.Public(), certificate})
+	}
+	return certificate, err
+}
+
+// keyCertificate is a certificate, and the key that it is of.
+type keyCertificate struct {
+	of          identity.DevicePublic
+	certificate tls.Certificate
+}
+
+var lastCertificate atomic.Pointer[keyCertificate]
+
 func newCertificate(key identity.DeviceKey) (tls.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
@@ -39,7 +60,7 @@ func newCertificate(key identity.DeviceKey) (tls.Certificate, error) {
 // transports. Before it sends anything of its own, a side asks check whether
 // it wants to talk to the peer's key.
 func tlsConfig(key identity.DeviceKey, protocols []string, check func(identity.DevicePublic) error) (*tls.Config, error) {
-	certificate, err := newCertificate(key)
+	certificate, err := certificateOf(key)
 	if err != nil {
 		return nil, err
 	}

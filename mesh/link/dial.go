@@ -263,7 +263,7 @@ func race(ctx context.Context, attempts []attempt, final func(error) bool) (*Con
 	var (
 		began    = time.Now()
 		outcomes = make(chan outcome)
-		timer    = time.NewTimer(0)
+		timer    = time.NewTimer(time.Hour) // until it is set
 		running  errgroup.Group
 		left     int // attempts that are running
 		winner   *Conn
@@ -271,26 +271,30 @@ func race(ctx context.Context, attempts []attempt, final func(error) bool) (*Con
 	)
 	defer timer.Stop()
 	defer running.Wait()
+	next := func() {
+		run := attempts[0].run
+		attempts = attempts[1:]
+		left++
+		running.Go(func() error {
+			c, err := run(ctx)
+			outcomes <- outcome{c, err}
+			return nil
+		})
+	}
 	for len(attempts) > 0 && ctx.Err() == nil || left > 0 {
 		var due <-chan time.Time
 		if len(attempts) > 0 && ctx.Err() == nil {
 			wait := attempts[0].after - time.Since(began)
-			if left == 0 {
-				wait = 0
+			if left == 0 || wait <= 0 {
+				next()
+				continue
 			}
 			timer.Reset(wait)
 			due = timer.C
 		}
 		select {
 		case <-due:
-			run := attempts[0].run
-			attempts = attempts[1:]
-			left++
-			running.Go(func() error {
-				c, err := run(ctx)
-				outcomes <- outcome{c, err}
-				return nil
-			})
+			next()
 		case o := <-outcomes:
 			left--
 			switch {
