@@ -43,7 +43,7 @@ var (
 func (r *Replica) AcceptDifference(ctx context.Context, d *Difference) error {
 	var puts []Put
 	var sets []*set
-	err := r.verifying(ctx, func() (err error) {
+	expected, err := r.verifying(ctx, d.Expected, func() (err error) {
 		if puts, err = d.verify(r); err == nil {
 			sets = partition(puts, d.Firsts)
 		}
@@ -51,7 +51,7 @@ func (r *Replica) AcceptDifference(ctx context.Context, d *Difference) error {
 	})
 	if err == nil {
 		bulk := len(puts) > pushEntries
-		err = r.doAnnounced(ctx, bulk, func(b *batch) error { return b.acceptDifference(d, puts, sets) })
+		err = r.doExpected(ctx, expected, bulk, func(b *batch) error { return b.acceptDifference(d, puts, sets) })
 	}
 	if err != nil {
 		return fmt.Errorf("accept difference of %s: %w", d.Head.Log.Short(), err)
@@ -69,20 +69,24 @@ const pushEntries = 64
 
 // verifying runs what hashes much, as many at a time as there are processors:
 // more would not be done earlier, and whoever waits for a page would wait for
-// them all. Without an error, an operation is announced by it, and must follow.
-func (r *Replica) verifying(ctx context.Context, f func() error) error {
+// them all. It returns what is expected when f has verified it, a new expectation if it
+// is given none.
+func (r *Replica) verifying(ctx context.Context, expected *Expectation, f func() error) (*Expectation, error) {
+	if expected == nil {
+		expected = r.Expect()
+	}
 	select {
 	case r.verifiers <- struct{}{}:
 	case <-ctx.Done():
-		return ctx.Err()
+		expected.Withdraw()
+		return nil, ctx.Err()
 	}
 	defer func() { <-r.verifiers }()
-	r.queue.announce()
 	err := f()
 	if err != nil {
-		r.queue.withdraw()
+		expected.Withdraw()
 	}
-	return err
+	return expected, err
 }
 
 // verify checks all of an account that can be checked without the store. A

@@ -35,9 +35,45 @@ type queue struct {
 	took    time.Duration // the last commit; owned by the owner of the batch
 	token   chan struct{} // held by the owner of the running batch
 
-	// Operations that were announced, and those of them that came or will not.
-	announced, settled int
-	news               chan struct{} // one came or will not; buffered
+	// Operations that are expected, and those of them that came or will not.
+	expected, settled int
+	news              chan struct{} // one came or will not; buffered
+}
+
+// Expectation says that something is on its way to a commit. Whoever is about to begin
+// one waits for it, though not for long. It is safe for concurrent use.
+type Expectation struct {
+	queue   *queue
+	settled bool // under the lock of queue
+}
+
+// Expect says that a difference or segment that came from others is being opened. It is
+// given to AcceptDifference or AcceptSegmentData with it, or withdrawn.
+func (r *Replica) Expect() *Expectation {
+	q := &r.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.expected++
+	return &Expectation{queue: q}
+}
+
+// Withdraw says that nothing comes. It does nothing after that, when it has come, or
+// where nothing was expected: e may be nil.
+func (e *Expectation) Withdraw() {
+	if e == nil {
+		return
+	}
+	e.queue.mu.Lock()
+	defer e.queue.mu.Unlock()
+	e.settle()
+}
+
+func (e *Expectation) settle() {
+	if !e.settled {
+		e.settled = true
+		e.queue.settled++
+		e.queue.tell()
+	}
 }
 
 type operation struct {
@@ -45,7 +81,7 @@ type operation struct {
 	bulk bool
 	done chan error // buffered
 
-	announced bool
+	expected *Expectation // nil: somebody waits for it in front of a screen
 }
 
 func (q *queue) init() {
@@ -76,26 +112,11 @@ func (q *queue) add(op *operation) error {
 	}
 	in := q.of(op)
 	*in = append(*in, op)
-	if op.announced {
-		q.settled++
+	if op.expected != nil {
+		op.expected.settle()
 	}
 	q.tell()
 	return nil
-}
-
-// announce says that an operation is being prepared, which must be added as an
-// announced one, or withdrawn.
-func (q *queue) announce() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.announced++
-}
-
-func (q *queue) withdraw() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.settled++
-	q.tell()
 }
 
 // tell wakes whoever gathers.
@@ -106,13 +127,13 @@ func (q *queue) tell() {
 	}
 }
 
-// expects reports whether one of the first n that were announced is still to come, and
+// expects reports whether one of the first n that were expected is still to come, and
 // nobody waits in front of a screen. If a later one has overtaken it, it is not waited
 // for.
 func (q *queue) expects(n int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.settled < n && !slices.ContainsFunc(q.waiting, func(op *operation) bool { return !op.announced })
+	return q.settled < n && !slices.ContainsFunc(q.waiting, func(op *operation) bool { return op.expected == nil })
 }
 
 // cancel takes op out again, unless a batch has it already.
@@ -143,14 +164,14 @@ const (
 // waits a little for others who come at the same moment: of a class that answers
 // all at once, most would else wait for two.
 //
-// Of what comes from others, it waits in any case for what is being verified at that
-// moment, up to half of what a commit takes: two differences that come together are one
-// commit, and the disk waits for both once.
+// Of what comes from others, it waits in any case for what is being opened and verified
+// at that moment, up to half of what a commit takes: two differences that come together
+// are one commit, and wait for the disk once.
 const (
-	gatherPart    = 8 // of the time that a commit takes
-	gatherMost    = 5 * time.Millisecond
-	gatherLeast   = 500 * time.Microsecond // less is not worth waiting
-	announcedPart = 2
+	gatherPart   = 8 // of the time that a commit takes
+	gatherMost   = 5 * time.Millisecond
+	gatherLeast  = 500 * time.Microsecond // less is not worth waiting
+	expectedPart = 2
 )
 
 // gather waits for others, if that is worth it, and lets those go first that are ready
@@ -161,12 +182,12 @@ func (q *queue) gather() {
 		time.Sleep(wait)
 	}
 	q.mu.Lock()
-	n := q.announced
+	n := q.expected
 	q.mu.Unlock()
 	if !q.expects(n) {
 		return
 	}
-	late := time.NewTimer(min(q.took/announcedPart, gatherMost))
+	late := time.NewTimer(min(q.took/expectedPart, gatherMost))
 	defer late.Stop()
 	for q.expects(n) {
 		select {
@@ -229,9 +250,9 @@ func (r *Replica) do(ctx context.Context, f func(*batch) error) error {
 	return r.submit(ctx, &operation{run: f, done: make(chan error, 1)})
 }
 
-// doAnnounced is do, or doBulk, for an operation that was announced.
-func (r *Replica) doAnnounced(ctx context.Context, bulk bool, f func(*batch) error) error {
-	return r.submit(ctx, &operation{run: f, bulk: bulk, announced: true, done: make(chan error, 1)})
+// doExpected is do, or doBulk, for an operation that was expected.
+func (r *Replica) doExpected(ctx context.Context, e *Expectation, bulk bool, f func(*batch) error) error {
+	return r.submit(ctx, &operation{run: f, bulk: bulk, expected: e, done: make(chan error, 1)})
 }
 
 // doBulk is do for what nobody waits for in front of a screen.

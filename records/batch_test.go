@@ -139,7 +139,7 @@ func TestDifferencesThatComeTogether(t *testing.T) {
 			return time.Since(began), store.Counts().Commits - before
 		}
 
-		withdraw := c.Announce()
+		expected := c.Expect()
 		elapsed, commits := took(func() {
 			var wg sync.WaitGroup
 			for _, a := range authors {
@@ -151,9 +151,9 @@ func TestDifferencesThatComeTogether(t *testing.T) {
 		if elapsed != commit || commits != 1 {
 			t.Errorf("two that come together: %d commits in %v", commits, elapsed)
 		}
-		withdraw()
+		expected.Withdraw()
 
-		withdraw = c.Announce()
+		expected = c.Expect()
 		rewrite(t, authors[0], 2, 2)
 		if elapsed, commits = took(func() { accept(authors[0]) }); elapsed != commit+commit/2 || commits != 1 {
 			t.Errorf("where nothing comes: %d commits in %v", commits, elapsed)
@@ -165,7 +165,7 @@ func TestDifferencesThatComeTogether(t *testing.T) {
 		}); elapsed != commit || commits != 1 {
 			t.Errorf("a person's write: %d commits in %v", commits, elapsed)
 		}
-		withdraw()
+		expected.Withdraw()
 	})
 }
 

@@ -6,9 +6,3 @@ func (r *Replica) EndSegmentsAfter(counters uint64) { r.segmentCounters = counte
 
 // PublishAtMost makes the commits of what is published again smaller.
 func (r *Replica) PublishAtMost(n int) { r.again.most = n }
-
-// Announce has r expect an operation, which does not come before the result is called.
-func (r *Replica) Announce() (withdraw func()) {
-	r.queue.announce()
-	return r.queue.withdraw
-}

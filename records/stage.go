@@ -135,12 +135,12 @@ func (b *batch) storeTarget(br *branch, known StartList) error {
 func (r *Replica) AcceptSegmentData(ctx context.Context, s *SegmentData) error {
 	var t *target
 	var all *set
-	err := r.verifying(ctx, func() (err error) {
+	expected, err := r.verifying(ctx, s.Expected, func() (err error) {
 		t, all, err = r.verifySegment(s)
 		return err
 	})
 	if err == nil {
-		err = r.doAnnounced(ctx, true, func(b *batch) error { return b.acceptSegment(s, t, all) })
+		err = r.doExpected(ctx, expected, true, func(b *batch) error { return b.acceptSegment(s, t, all) })
 		if err == nil && s.From == 0 {
 			t.note(s.First, attemptWhole) // now that it is on disk
 		}

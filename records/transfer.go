@@ -57,6 +57,8 @@ type Difference struct {
 	// Packed, if not nil, is what the entries are packed in. What is to be
 	// accepted has Entries beside it; what is served has either.
 	Packed []PackedRun
+	// Expected, if not nil, has said that this is to be accepted.
+	Expected *Expectation
 }
 
 // SegmentList is a log at a head, as the list of its segments.
@@ -76,6 +78,8 @@ type SegmentData struct {
 	From    uint64 // entries with counters below From are left out (0: none)
 	Entries []Entry
 	Packed  []PackedRun // as in a Difference
+
+	Expected *Expectation // likewise
 }
 
 // Need is a segment that a replica asks for: the entries at or above From of

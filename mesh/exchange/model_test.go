@@ -482,6 +482,8 @@ func (m *replica) continued(a *records.Account) (*log, records.StartList, error)
 	return l, starts, nil
 }
 
+func (m *replica) Expect() *records.Expectation { return nil }
+
 func (m *replica) AcceptDifference(_ context.Context, d *records.Difference) error {
 	l, starts, err := m.continued(&d.Account)
 	if err != nil {

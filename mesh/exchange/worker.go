@@ -88,6 +88,8 @@ func (w *worker) acceptDifference(ctx context.Context, e AcceptDifference) (stor
 		return 0, err
 	}
 	defer release()
+	expected := w.replica.Expect()
+	defer expected.Withdraw()
 	entries, packed, err := w.codec.Open(e.Runs)
 	if err != nil {
 		return 0, err
@@ -96,7 +98,7 @@ func (w *worker) acceptDifference(ctx context.Context, e AcceptDifference) (stor
 	if err != nil {
 		return 0, err
 	}
-	d.Packed = packed
+	d.Packed, d.Expected = packed, expected
 	if err := known(d.Certificate); err != nil {
 		return 0, err
 	}
@@ -123,11 +125,15 @@ func (w *worker) acceptSegment(ctx context.Context, e AcceptSegment) (stored int
 		return 0, err
 	}
 	defer release()
+	expected := w.replica.Expect()
+	defer expected.Withdraw()
 	entries, packed, err := w.codec.Open(e.Runs)
 	if err != nil {
 		return 0, err
 	}
-	s := &records.SegmentData{Ref: e.Ref, Head: e.Head, First: e.Need.First, From: e.Need.From, Entries: entries, Packed: packed}
+	s := &records.SegmentData{
+		Ref: e.Ref, Head: e.Head, First: e.Need.First, From: e.Need.From, Entries: entries, Packed: packed, Expected: expected,
+	}
 	if err := w.replica.AcceptSegmentData(ctx, s); err != nil {
 		return 0, err
 	}
