@@ -351,8 +351,11 @@ func TestPublishedWithoutTheOthers(t *testing.T) {
 // twice.
 func TestPublishingIsCutOff(t *testing.T) {
 	for _, fault := range []storetest.Fault{storetest.Before, storetest.Full, storetest.Crash, storetest.After} {
-		cut := true
-		for n := 1; cut; n++ {
+		cut, step := true, 1
+		if racing || testing.Short() {
+			step = 4
+		}
+		for n := 1; cut; n += step {
 			w := restore(t)
 			store := &storetest.Faulty{Store: w.store}
 			w.open(t, store)

@@ -25,7 +25,7 @@ import (
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "run this seed of the simulator only")
 	simTrace = flag.Bool("sim.trace", false, "print what happens in the simulator")
-	simSeeds = flag.Int("sim.seeds", 2000, "how many seeds of the simulator to run")
+	simSeeds = flag.Int("sim.seeds", 1000, "how many seeds of the simulator to run")
 )
 
 // sim is a zone of models joined by machines, in virtual time. Everything that

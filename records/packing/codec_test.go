@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -42,6 +43,11 @@ func entries(n, body int) []records.Entry {
 	return list
 }
 
+// sameEntry is what cmp.Diff takes seconds for where entries are many.
+func sameEntry(a, b records.Entry) bool {
+	return a.Counter == b.Counter && a.Stub == b.Stub && bytes.Equal(a.Envelope, b.Envelope) && bytes.Equal(a.Body, b.Body)
+}
+
 func TestPackAndUnpack(t *testing.T) {
 	c := codec(t)
 	// A full segment of the largest entries takes the most runs.
@@ -70,8 +76,8 @@ func TestPackAndUnpack(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if d := cmp.Diff(list, got, cmpopts.EquateEmpty()); d != "" {
-			t.Errorf("%s: %s", name, d)
+		if !slices.EqualFunc(list, got, sameEntry) {
+			t.Errorf("%s: %s", name, cmp.Diff(list, got, cmpopts.EquateEmpty()))
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
