@@ -21,7 +21,7 @@ build:
 # race detector makes too slow, or counts wrongly, is run without it afterwards. A
 # process with it lives on for so long after its end, by default for a second, and
 # tests start many processes one after the other.
-NORACE := TestSimulator|TestScripts|TestReplicas|TestPublishing|TestRevision|TestSpreadAmongTwoHundred|TestAskedWhileOthersBring|TestAllocations|TestChoice|TestQuietLAN|TestModel|TestLiarsHide|TestCopiesLose|Conform|TestMemory|TestKilledWhile(Working|Syncing)|TestReplicaKilled|TestRowsAndBlocks
+NORACE := TestSimulator|TestScripts|TestReplicas|TestPublishing|TestRevision|TestSpread|TestUplinkLimit|TestRandomFaults|TestThirtyDevices|TestAskedWhileOthersBring|TestAllocations|TestChoice|TestQuietLAN|TestModel|TestLiarsHide|TestCopiesLose|Conform|TestMemory|TestKilledWhile(Working|Syncing)|TestReplicaKilled|TestRowsAndBlocks
 test: vet
 	@$(if $(RACE),,echo "left out: the race detector, because there is no C compiler ($$($(GO) env CC))")
 	@$(GO) run .ci/report/main.go $(if $(RACE),CGO_ENABLED=1 GORACE=atexit_sleep_ms=100) $(RACE) -vet=off -p 3 -timeout 25m ./...

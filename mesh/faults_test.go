@@ -15,7 +15,10 @@ var faultSeeds = flag.Uint64("faults.seeds", 1, "how many seeds of random faults
 // end, all hold the same within seconds, and the coordinator too, although two
 // devices only reach it.
 func TestRandomFaults(t *testing.T) {
-	const n = 50
+	n := 50
+	if raceDetector {
+		n = 20
+	}
 	for seed := range *faultSeeds {
 		synctest.Test(t, func(t *testing.T) {
 			w := newNetwork(t, n, 100+seed)

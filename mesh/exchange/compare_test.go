@@ -135,3 +135,37 @@ func TestAskedAgainAndAgain(t *testing.T) {
 		}
 	})
 }
+
+// What a peer commits while it reads an answer, and tells of before the answer is
+// there, is asked for when that is stored, and not only when the sides compare again.
+func TestWordBeforeTheAnswer(t *testing.T) {
+	for writer := range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			p, stop := openSessions(t, [2]wire.Features{})
+			defer stop()
+			p.edits(deaf(1 - writer))
+			p.sides[writer].add(identity.LaneDetail, 3)
+			p.during(time.Second)
+			told := false
+			var name wire.Name // by which the answer was asked for
+			p.edits(func(from int, m wire.Message) []wire.Message {
+				switch m := m.(type) {
+				case *wire.Want:
+					name = m.Name
+				case *wire.Push:
+					return nil // it was word, which is on the way already
+				case *wire.Difference:
+					if !told {
+						told = true
+						p.sides[writer].add(identity.LaneDetail, 1)
+						return append(wire.NewHave([]wire.VectorRow{{Name: name, Lane: identity.LaneDetail, Counter: 4}}), m)
+					}
+				}
+				return []wire.Message{m}
+			})
+			if said, _ := during(p, func() { p.sessions[1-writer].Compare() }); !told || !p.equal() {
+				t.Errorf("side %d writes, and tells of it %t: the two differ, said was %v", writer, told, said)
+			}
+		})
+	}
+}

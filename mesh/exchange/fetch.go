@@ -24,6 +24,7 @@ type request struct {
 	branch *branch
 	base   uint64
 	starts int
+	told   uint64         // how far the peer held it, as far as it had told
 	needs  []records.Need // still due, in order; nil for a Want
 }
 
@@ -132,7 +133,7 @@ func (m *Machine) want(b *branch) {
 	}
 	b.stage = asked
 	list := b.list || b.counter <= base && !b.suspect
-	id := m.request(&request{branch: b, base: base, starts: starts})
+	id := m.request(&request{branch: b, base: base, starts: starts, told: b.counter})
 	m.send(wire.NewWant(id, b.name, base, starts, list))
 }
 
@@ -176,7 +177,7 @@ func (m *Machine) arrivedDifference(in *inbound, d *wire.Difference) {
 		m.blame(wire.CodeProtocol, "a difference from another counter")
 		return
 	}
-	b.counter = d.Account.Head.Counter // what it really holds
+	b.answeredWith(d.Account.Head.Counter, r.told)
 	m.brought(d.Account.Head.Log, b.counter)
 	m.came(d.Account.Head.Log, b.counter)
 	held, _ := m.cfg.Local.AuthorOf(d.Account.Head.Log)

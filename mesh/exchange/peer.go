@@ -51,6 +51,16 @@ type branch struct {
 	pushes    []*inbound // that follow one another, the first of them being stored
 }
 
+// answeredWith notes that the peer has answered with a head, when it had told of one
+// with the counter told. It really holds no more than that, unless it has told of more
+// while the answer was being read: that is still to be asked for.
+func (b *branch) answeredWith(counter, told uint64) {
+	if b.counter > told {
+		counter = max(counter, b.counter)
+	}
+	b.counter = counter
+}
+
 // stage is what is being done about a branch.
 type stage uint8
 

@@ -109,11 +109,11 @@ func (m *Machine) arrivedList(l *pendingList) {
 		return AcceptList{id, *a, held, l.rows, l.held}
 	}, then: func(done Done) {
 		m.accept.rows -= len(l.rows)
-		m.storedList(b, l, done)
+		m.storedList(b, l, r.told, done)
 	}})
 }
 
-func (m *Machine) storedList(b *branch, l *pendingList, done Done) {
+func (m *Machine) storedList(b *branch, l *pendingList, told uint64, done Done) {
 	a := &l.first.Account
 	switch judgeError(done.Err) {
 	case fine:
@@ -133,7 +133,7 @@ func (m *Machine) storedList(b *branch, l *pendingList, done Done) {
 	}
 	b.list, b.restart, b.suspect = false, false, false
 	if l.held == nil {
-		b.counter = a.Head.Counter
+		b.answeredWith(a.Head.Counter, told)
 		m.brought(a.Head.Log, b.counter)
 	} else {
 		b.staged = a.Head.Counter
