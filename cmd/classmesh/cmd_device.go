@@ -93,21 +93,37 @@ not let them, --peer names one device, and that is enough for all to connect.`,
 
 func newDoctorCommand(p *program) *cobra.Command {
 	var dir string
+	var asJSON bool
 	c := &cobra.Command{
 		Use:   "doctor --data DIR",
 		Short: "Say in words what keeps the device from the coordinator and from other devices",
-		Args:  arguments(),
+		Long: `Say in words what keeps the device from the coordinator and from other devices.
+The exit code is 0 if nothing was found, otherwise 1.`,
+		Args: arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return withData(c.Context(), p, dir, func(o operations) error {
 				s, err := o.status(c.Context())
 				if err != nil {
 					return err
 				}
-				return s.diagnose(p.out)
+				d, err := s.diagnose()
+				if err != nil {
+					return err
+				}
+				if !asJSON {
+					d.print(p.out)
+				} else if err := printJSON(p.out, d); err != nil {
+					return err
+				}
+				if len(d.Findings) > 0 {
+					return errAilments
+				}
+				return nil
 			})
 		},
 	}
 	dataFlag(c, &dir)
+	jsonFlag(c, &asJSON)
 	return c
 }
 

@@ -304,37 +304,55 @@ func (s *statusReport) print(w io.Writer) error {
 // errAilments ends a diagnosis that found something.
 var errAilments = errors.New("something keeps this device from the coordinator or from other devices")
 
+// diagnosis is what "device doctor" tells; scripts rely on the JSON.
+type diagnosis struct {
+	// Findings is what was found; empty: nothing keeps the device from others.
+	Findings []ailment `json:"findings"`
+	// Alone: other devices are not looked for (--lan off).
+	Alone bool         `json:"alone"`
+	Peers []peerReport `json:"peers"`
+}
+
+// ailment is one thing that was found.
+type ailment struct {
+	About string `json:"about"` // coordinator, other devices, or the log … of …
+	Words string `json:"words"` // what it is, and what to do
+}
+
 // diagnose says what keeps the device from others, as far as it can tell.
-func (s *statusReport) diagnose(w io.Writer) error {
+func (s *statusReport) diagnose() (d diagnosis, err error) {
 	if s.Uplink.State == uplinkStopped {
-		return fmt.Errorf("%w: it does not run: start it with \"classmesh device serve\"", errAilments)
+		return d, fmt.Errorf("%w: it does not run: start it with \"classmesh device serve\"", errAilments)
 	}
-	found := 0
-	say := func(format string, args ...any) {
-		found++
-		fmt.Fprintf(w, format+"\n", args...)
-	}
+	d = diagnosis{Findings: []ailment{}, Alone: s.LAN == nil, Peers: []peerReport{}}
 	if s.Uplink.State != string(mesh.Connected) {
-		say("coordinator: %s", s.Uplink.Words)
+		d.Findings = append(d.Findings, ailment{"coordinator", s.Uplink.Words})
 	}
-	if s.LAN == nil {
-		fmt.Fprintln(w, "other devices: they are not looked for (--lan off)")
-	} else {
+	if s.LAN != nil {
 		for _, words := range s.LAN.Findings {
-			say("other devices: %s", words)
+			d.Findings = append(d.Findings, ailment{"other devices", words})
 		}
-		for _, p := range s.Peers {
-			fmt.Fprintf(w, "%s: %s, %s, known by %s\n", p.Name, p.State, p.Address, strings.Join(p.Via, " and "))
-		}
+		d.Peers = append(d.Peers, s.Peers...)
 	}
 	for _, l := range s.Logs {
 		if l.Trouble != "" {
-			say("log %s of %s: %s", l.Log.Short(), l.Device.Short(), l.Trouble)
+			d.Findings = append(d.Findings, ailment{fmt.Sprintf("log %s of %s", l.Log.Short(), l.Device.Short()), l.Trouble})
 		}
 	}
-	if found > 0 {
-		return errAilments
+	return d, nil
+}
+
+func (d *diagnosis) print(w io.Writer) {
+	for _, f := range d.Findings {
+		fmt.Fprintf(w, "%s: %s\n", f.About, f.Words)
 	}
-	_, err := fmt.Fprintln(w, "nothing was found that keeps this device from the coordinator or from others")
-	return err
+	if d.Alone {
+		fmt.Fprintln(w, "other devices: they are not looked for (--lan off)")
+	}
+	for _, p := range d.Peers {
+		fmt.Fprintf(w, "%s: %s, %s, known by %s\n", p.Name, p.State, p.Address, strings.Join(p.Via, " and "))
+	}
+	if len(d.Findings) == 0 {
+		fmt.Fprintln(w, "nothing was found that keeps this device from the coordinator or from others")
+	}
 }
