@@ -43,7 +43,11 @@ var (
 func (r *Replica) AcceptDifference(ctx context.Context, d *Difference) error {
 	var puts []Put
 	var sets []*set
-	expected, err := r.verifying(ctx, d.Expected, func() (err error) {
+	expected := d.Expected
+	if expected == nil {
+		expected = r.Expect(false)
+	}
+	err := r.verifying(ctx, expected, func() (err error) {
 		if puts, err = d.verify(r); err == nil {
 			sets = partition(puts, d.Firsts)
 		}
@@ -69,24 +73,20 @@ const pushEntries = 64
 
 // verifying runs what hashes much, as many at a time as there are processors:
 // more would not be done earlier, and whoever waits for a page would wait for
-// them all. It returns what is expected when f has verified it, a new expectation if it
-// is given none.
-func (r *Replica) verifying(ctx context.Context, expected *Expectation, f func() error) (*Expectation, error) {
-	if expected == nil {
-		expected = r.Expect()
-	}
+// them all. What is expected is withdrawn if f fails.
+func (r *Replica) verifying(ctx context.Context, expected *Expectation, f func() error) error {
 	select {
 	case r.verifiers <- struct{}{}:
 	case <-ctx.Done():
 		expected.Withdraw()
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 	defer func() { <-r.verifiers }()
 	err := f()
 	if err != nil {
 		expected.Withdraw()
 	}
-	return expected, err
+	return err
 }
 
 // verify checks all of an account that can be checked without the store. A

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -35,8 +34,9 @@ type queue struct {
 	took    time.Duration // the last commit; owned by the owner of the batch
 	token   chan struct{} // held by the owner of the running batch
 
-	// Operations that are expected, and those of them that came or will not.
-	expected, settled int
+	// Operations that are expected, and those of them that came or will not; bulk
+	// apart.
+	expected, settled [2]int
 	news              chan struct{} // one came or will not; buffered
 }
 
@@ -44,17 +44,26 @@ type queue struct {
 // one waits for it, though not for long. It is safe for concurrent use.
 type Expectation struct {
 	queue   *queue
+	kind    int  // an index of queue.expected
 	settled bool // under the lock of queue
 }
 
-// Expect says that a difference or segment that came from others is being opened. It is
-// given to AcceptDifference or AcceptSegmentData with it, or withdrawn.
-func (r *Replica) Expect() *Expectation {
-	q := &r.queue
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.expected++
-	return &Expectation{queue: q}
+const (
+	expectedSmall = iota
+	expectedBulk
+)
+
+// Expect says that a difference that came from others is being opened, or if it is bulk,
+// a segment. It is given to AcceptDifference or AcceptSegmentData with it, or withdrawn.
+func (r *Replica) Expect(bulk bool) *Expectation {
+	e := &Expectation{queue: &r.queue, kind: expectedSmall}
+	if bulk {
+		e.kind = expectedBulk
+	}
+	e.queue.mu.Lock()
+	defer e.queue.mu.Unlock()
+	e.queue.expected[e.kind]++
+	return e
 }
 
 // Withdraw says that nothing comes. It does nothing after that, when it has come, or
@@ -63,16 +72,13 @@ func (e *Expectation) Withdraw() {
 	if e == nil {
 		return
 	}
-	e.queue.mu.Lock()
-	defer e.queue.mu.Unlock()
-	e.settle()
-}
-
-func (e *Expectation) settle() {
+	q := e.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if !e.settled {
 		e.settled = true
-		e.queue.settled++
-		e.queue.tell()
+		q.settled[e.kind]++
+		q.tell()
 	}
 }
 
@@ -81,7 +87,9 @@ type operation struct {
 	bulk bool
 	done chan error // buffered
 
-	expected *Expectation // nil: somebody waits for it in front of a screen
+	// expected is nil for what was not, such as all that somebody waits for in front of
+	// a screen.
+	expected *Expectation
 }
 
 func (q *queue) init() {
@@ -105,6 +113,7 @@ func (q *queue) of(op *operation) *[]*operation {
 }
 
 func (q *queue) add(op *operation) error {
+	defer op.expected.Withdraw() // it is here, or nothing is taken any more
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -112,9 +121,6 @@ func (q *queue) add(op *operation) error {
 	}
 	in := q.of(op)
 	*in = append(*in, op)
-	if op.expected != nil {
-		op.expected.settle()
-	}
 	q.tell()
 	return nil
 }
@@ -127,13 +133,20 @@ func (q *queue) tell() {
 	}
 }
 
-// expects reports whether one of the first n that were expected is still to come, and
-// nobody waits in front of a screen. If a later one has overtaken it, it is not waited
-// for.
-func (q *queue) expects(n int) bool {
+// expects reports whether a transaction is to wait for one of the first n that were
+// expected: not where nobody expected what waits, such as an answer that a learner has
+// given; and for bulk only where all that waits is bulk, and more would be taken. If a
+// later one has overtaken it, it is not waited for.
+func (q *queue) expects(n [2]int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.settled < n && !slices.ContainsFunc(q.waiting, func(op *operation) bool { return op.expected == nil })
+	switch {
+	case slices.ContainsFunc(q.waiting, func(op *operation) bool { return op.expected == nil }):
+		return false
+	case q.settled[expectedSmall] < n[expectedSmall] && len(q.waiting) < maxBatch:
+		return true
+	}
+	return q.settled[expectedBulk] < n[expectedBulk] && len(q.waiting) == 0 && len(q.bulk) < q.mostBulk(false, q.calm+1)
 }
 
 // cancel takes op out again, unless a batch has it already.
@@ -168,26 +181,26 @@ const (
 // at that moment, up to half of what a commit takes: two differences that come together
 // are one commit, and wait for the disk once.
 const (
-	gatherPart   = 8 // of the time that a commit takes
-	gatherMost   = 5 * time.Millisecond
-	gatherLeast  = 500 * time.Microsecond // less is not worth waiting
-	expectedPart = 2
+	gatherPart    = 8 // of the time that a commit takes
+	gatherMost    = 5 * time.Millisecond
+	gatherLeast   = 500 * time.Microsecond // less is not worth waiting
+	expectedPart  = 2
+	expectedLeast = 200 * time.Microsecond // likewise, where it is known that something comes
 )
 
-// gather waits for others, if that is worth it, and lets those go first that are ready
-// to run. The caller owns the token.
+// gather waits for others, if that is worth it. The caller owns the token.
 func (q *queue) gather() {
-	runtime.Gosched()
 	if wait := min(q.took/gatherPart, gatherMost); wait >= gatherLeast {
 		time.Sleep(wait)
 	}
+	wait := min(q.took/expectedPart, gatherMost)
 	q.mu.Lock()
 	n := q.expected
 	q.mu.Unlock()
-	if !q.expects(n) {
+	if wait < expectedLeast || !q.expects(n) {
 		return
 	}
-	late := time.NewTimer(min(q.took/expectedPart, gatherMost))
+	late := time.NewTimer(wait)
 	defer late.Stop()
 	for q.expects(n) {
 		select {
@@ -207,14 +220,18 @@ func (q *queue) take() []*operation {
 	} else {
 		q.calm = min(q.calm+1, calmAfter)
 	}
-	most := maxBatch
+	return append(ops, cut(&q.bulk, q.mostBulk(len(ops) > 0, q.calm))...)
+}
+
+// mostBulk is how many bulk operations a transaction takes.
+func (q *queue) mostBulk(others bool, calm int) int {
 	switch {
-	case len(ops) > 0:
-		most = 1 // however many come: bulk goes on
-	case q.calm < calmAfter:
-		most = busyBulk
+	case others:
+		return 1 // however many come: bulk goes on
+	case calm < calmAfter:
+		return busyBulk
 	}
-	return append(ops, cut(&q.bulk, most)...)
+	return maxBatch
 }
 
 // cut takes up to n operations from the front of a queue.

@@ -139,7 +139,7 @@ func TestDifferencesThatComeTogether(t *testing.T) {
 			return time.Since(began), store.Counts().Commits - before
 		}
 
-		expected := c.Expect()
+		expected := c.Expect(false)
 		elapsed, commits := took(func() {
 			var wg sync.WaitGroup
 			for _, a := range authors {
@@ -153,7 +153,7 @@ func TestDifferencesThatComeTogether(t *testing.T) {
 		}
 		expected.Withdraw()
 
-		expected = c.Expect()
+		expected = c.Expect(false)
 		rewrite(t, authors[0], 2, 2)
 		if elapsed, commits = took(func() { accept(authors[0]) }); elapsed != commit+commit/2 || commits != 1 {
 			t.Errorf("where nothing comes: %d commits in %v", commits, elapsed)
@@ -164,6 +164,54 @@ func TestDifferencesThatComeTogether(t *testing.T) {
 			}
 		}); elapsed != commit || commits != 1 {
 			t.Errorf("a person's write: %d commits in %v", commits, elapsed)
+		}
+		expected.Withdraw()
+
+		// Nor does it wait for who waits already.
+		expected = c.Expect(false)
+		rewrite(t, authors[1], 2, 2)
+		if elapsed, commits = took(func() {
+			var wg sync.WaitGroup
+			wg.Go(func() { accept(authors[1]) })
+			synctest.Wait()
+			if err := put(c, ev("an answer")); err != nil {
+				t.Error(err)
+			}
+			wg.Wait()
+		}); elapsed != commit || commits != 1 {
+			t.Errorf("a person's write, where another waits: %d commits in %v", commits, elapsed)
+		}
+
+		// Who hears that nothing comes waits no longer, and what does not verify does
+		// not come either.
+		rewrite(t, authors[1], 2, 2)
+		if elapsed, commits = took(func() {
+			var wg sync.WaitGroup
+			wg.Go(func() { accept(authors[1]) })
+			synctest.Wait()
+			expected.Withdraw()
+			wg.Wait()
+		}); elapsed != commit || commits != 1 {
+			t.Errorf("where nothing comes after all: %d commits in %v", commits, elapsed)
+		}
+		rewrite(t, authors[0], 2, 2)
+		d, err := authors[0].Difference(t.Context(), stageLog(authors[0]), 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Head.Signature[0]++
+		if err := c.AcceptDifference(t.Context(), d); err == nil {
+			t.Error("a head that nobody signed was taken")
+		}
+		if elapsed, commits = took(func() { accept(authors[0]) }); elapsed != commit || commits != 1 {
+			t.Errorf("after one that did not verify: %d commits in %v", commits, elapsed)
+		}
+
+		// Bulk is waited for by bulk alone.
+		expected = c.Expect(true)
+		rewrite(t, authors[0], 2, 2)
+		if elapsed, commits = took(func() { accept(authors[0]) }); elapsed != commit || commits != 1 {
+			t.Errorf("where bulk is expected: %d commits in %v", commits, elapsed)
 		}
 		expected.Withdraw()
 	})

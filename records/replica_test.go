@@ -325,8 +325,8 @@ func TestConcurrentWrites(t *testing.T) {
 // lose their stores' answers, all that was acknowledged arrives everywhere
 // and equal vectors mean equal fingerprints and equal pages.
 func TestReplicasConverge(t *testing.T) {
-	for seed := range byte(histories(30)) {
-		random := rand.New(rand.NewChaCha8([32]byte{seed}))
+	for seed := range histories(30) {
+		random := rand.New(rand.NewPCG(seed, 30))
 		z := newZone(t, 3)
 		var stores [3]*storetest.Memory
 		var reps [3]*records.Replica

@@ -135,7 +135,11 @@ func (b *batch) storeTarget(br *branch, known StartList) error {
 func (r *Replica) AcceptSegmentData(ctx context.Context, s *SegmentData) error {
 	var t *target
 	var all *set
-	expected, err := r.verifying(ctx, s.Expected, func() (err error) {
+	expected := s.Expected
+	if expected == nil {
+		expected = r.Expect(true)
+	}
+	err := r.verifying(ctx, expected, func() (err error) {
 		t, all, err = r.verifySegment(s)
 		return err
 	})

@@ -23,7 +23,7 @@ import (
 // boltInsert returns how many keys in ascending order, with values of the size
 // of a record, bbolt stores in a second, 4,096 in a commit.
 func boltInsert(path string, n int) (perSecond float64, err error) {
-	db, err := bolt.Open(path, 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+	db, err := bolt.Open(path, 0o600, &bolt.Options{FreelistType: bolt.FreelistArrayType, NoFreelistSync: true})
 	if err != nil {
 		return 0, err
 	}
@@ -155,7 +155,7 @@ func connect(ctx context.Context) (took time.Duration, err error) {
 
 // commitOne returns how long bbolt takes to commit one value of the size of a record.
 func commitOne(path string) (time.Duration, error) {
-	db, err := bolt.Open(path, 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType, NoFreelistSync: true})
+	db, err := bolt.Open(path, 0o600, &bolt.Options{FreelistType: bolt.FreelistArrayType, NoFreelistSync: true})
 	if err != nil {
 		return 0, err
 	}

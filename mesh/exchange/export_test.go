@@ -15,11 +15,11 @@ type Worker struct{ w worker }
 
 func NewWorker(r Replica, c *packing.Codec, l *Limits) Worker { return Worker{worker{r, c, l}} }
 
-func (w Worker) Do(ctx context.Context, e Effect) (Done, bool) { return w.w.do(ctx, e) }
+func (w Worker) Do(ctx context.Context, e Effect) (Done, bool) { return w.w.do(ctx, e, nil) }
 
 // Acquire waits until an answer of size bytes may be unpacked.
 func (l *Limits) Acquire(ctx context.Context, size int) (release func(), err error) {
-	return l.acquire(ctx, size)
+	return l.acquire(ctx, size, func() {})
 }
 
 // Bounds reports whether a machine keeps its limits.

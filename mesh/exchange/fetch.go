@@ -24,7 +24,7 @@ type request struct {
 	branch *branch
 	base   uint64
 	starts int
-	told   uint64         // how far the peer held it, as far as it had told
+	news   int            // of the branch, when it was asked for
 	needs  []records.Need // still due, in order; nil for a Want
 }
 
@@ -133,7 +133,7 @@ func (m *Machine) want(b *branch) {
 	}
 	b.stage = asked
 	list := b.list || b.counter <= base && !b.suspect
-	id := m.request(&request{branch: b, base: base, starts: starts, told: b.counter})
+	id := m.request(&request{branch: b, base: base, starts: starts, news: b.news})
 	m.send(wire.NewWant(id, b.name, base, starts, list))
 }
 
@@ -177,9 +177,10 @@ func (m *Machine) arrivedDifference(in *inbound, d *wire.Difference) {
 		m.blame(wire.CodeProtocol, "a difference from another counter")
 		return
 	}
-	b.answeredWith(d.Account.Head.Counter, r.told)
-	m.brought(d.Account.Head.Log, b.counter)
-	m.came(d.Account.Head.Log, b.counter)
+	head := &d.Account.Head
+	b.answeredWith(head.Counter, r)
+	m.brought(head.Log, head.Counter)
+	m.came(head.Log, head.Counter)
 	held, _ := m.cfg.Local.AuthorOf(d.Account.Head.Log)
 	m.store(in, b.lane, func(id uint64) Effect {
 		return AcceptDifference{id, d, held, in.runs}
@@ -272,13 +273,15 @@ func (m *Machine) hearNothing(msg *wire.Nothing) {
 	delete(m.fetch.requests, msg.Request)
 	b := r.branch
 	b.suspect = false
-	switch msg.Reason {
-	case wire.ReasonMoved:
+	switch {
+	case msg.Reason == wire.ReasonMoved:
 		b.list = true
-	case wire.ReasonGone:
-		b.counter, b.staged = 0, 0
-	case wire.ReasonLease:
+	case msg.Reason == wire.ReasonLease:
 		m.fetch.refused = true
+	case b.news != r.news: // there is something by now
+		m.retry(b)
+	case msg.Reason == wire.ReasonGone:
+		b.counter, b.staged = 0, 0
 	default:
 		b.parked = true
 	}

@@ -34,14 +34,18 @@ func NewLimits(answers int) *Limits {
 	return &Limits{large: semaphore.NewWeighted(total), small: semaphore.NewWeighted(total), total: total}
 }
 
-// acquire waits until an answer of size bytes may be unpacked.
-func (l *Limits) acquire(ctx context.Context, size int) (release func(), err error) {
+// acquire waits until an answer of size bytes may be unpacked, and calls waits first if
+// that is not at once.
+func (l *Limits) acquire(ctx context.Context, size int, waits func()) (release func(), err error) {
 	n, of := min(int64(max(size, leastCharge)), l.total), l.large
 	if size <= smallCharge {
 		of = l.small
 	}
-	if err := of.Acquire(ctx, n); err != nil {
-		return nil, err
+	if !of.TryAcquire(n) {
+		waits()
+		if err := of.Acquire(ctx, n); err != nil {
+			return nil, err
+		}
 	}
 	return func() { of.Release(n) }, nil
 }

@@ -482,7 +482,7 @@ func (m *replica) continued(a *records.Account) (*log, records.StartList, error)
 	return l, starts, nil
 }
 
-func (m *replica) Expect() *records.Expectation { return nil }
+func (m *replica) Expect(bool) *records.Expectation { return nil }
 
 func (m *replica) AcceptDifference(_ context.Context, d *records.Difference) error {
 	l, starts, err := m.continued(&d.Account)

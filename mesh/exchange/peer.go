@@ -33,6 +33,7 @@ type branch struct {
 	lane    identity.Lane
 	counter uint64 // what the peer holds
 	staged  uint64 // the head of which it has segments, or 0
+	news    int    // how often it told of that by itself
 
 	stage     stage
 	suspect   bool           // at the same counter as here, but not the same
@@ -51,11 +52,10 @@ type branch struct {
 	pushes    []*inbound // that follow one another, the first of them being stored
 }
 
-// answeredWith notes that the peer has answered with a head, when it had told of one
-// with the counter told. It really holds no more than that, unless it has told of more
-// while the answer was being read: that is still to be asked for.
-func (b *branch) answeredWith(counter, told uint64) {
-	if b.counter > told {
+// answeredWith notes that the peer has answered with a head, what it really holds. What
+// it has told of since it was asked may be more, and is still to be asked for.
+func (b *branch) answeredWith(counter uint64, r *request) {
+	if b.news != r.news {
 		counter = max(counter, b.counter)
 	}
 	b.counter = counter
@@ -78,6 +78,7 @@ func (m *Machine) told(row *wire.VectorRow) *branch {
 	b := m.peerBranch(row.Name, row.Lane)
 	if b != nil {
 		b.counter, b.staged, b.parked, b.retries, b.patient = row.Counter, row.Staged, false, 0, false
+		b.news++
 		if b.ref != (records.BranchRef{}) {
 			m.brought(b.ref.Log, b.counter)
 		}

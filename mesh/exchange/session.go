@@ -134,8 +134,8 @@ func (s *Session) Report() Report {
 // at any time, and returns at once.
 func (s *Session) Compare() { s.mail.put(Compare{}) }
 
-// readAhead is how many messages may wait for the machine: those that come in one
-// packet are looked at together, and what they ask for is done at the same time.
+// readAhead is how many messages the machine is told at a time: of those that come in
+// one packet, what they ask for is done at the same time.
 const readAhead = 4
 
 // farewell is how long the last messages may take to be written.
@@ -207,7 +207,7 @@ func (s *Session) converse(ctx, work context.Context, group *errgroup.Group, in 
 		var events []Event
 		select {
 		case e := <-in:
-			events = append(events, e)
+			events = received(append(events, e), in)
 		case <-s.mail.wake:
 			events = s.mail.take()
 		case <-stopping:
@@ -225,6 +225,19 @@ func (s *Session) converse(ctx, work context.Context, group *errgroup.Group, in 
 			}
 		}
 	}
+}
+
+// received adds what else has come to events, up to readAhead.
+func received(events []Event, in <-chan Event) []Event {
+	for len(events) < readAhead {
+		select {
+		case e := <-in:
+			events = append(events, e)
+		default:
+			return events
+		}
+	}
+	return events
 }
 
 // stopFor says how a session ends whose context is done.
@@ -262,8 +275,9 @@ func (s *Session) step(work context.Context, group *errgroup.Group, e Event) (en
 		case Close:
 			end, over = effect, true
 		default:
+			expected := s.worker.expect(effect) // before anything of it runs
 			group.Go(func() error {
-				if done, ok := s.worker.do(work, effect); ok {
+				if done, ok := s.worker.do(work, effect, expected); ok {
 					s.mail.put(done)
 				}
 				return nil
@@ -284,7 +298,7 @@ func (s *Session) setTimer(e SetTimer) {
 }
 
 // read gives the peer's messages to the machine, in order: while it is busy, no
-// more than readAhead are taken off the stream.
+// more than readAhead and one are taken off the stream.
 func (s *Session) read(ctx context.Context, in chan<- Event) {
 	r := s.cfg.Reader
 	if r == nil {

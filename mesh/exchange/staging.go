@@ -109,12 +109,12 @@ func (m *Machine) arrivedList(l *pendingList) {
 		return AcceptList{id, *a, held, l.rows, l.held}
 	}, then: func(done Done) {
 		m.accept.rows -= len(l.rows)
-		m.storedList(b, l, r.told, done)
+		m.storedList(r, l, done)
 	}})
 }
 
-func (m *Machine) storedList(b *branch, l *pendingList, told uint64, done Done) {
-	a := &l.first.Account
+func (m *Machine) storedList(r *request, l *pendingList, done Done) {
+	b, a := r.branch, &l.first.Account
 	switch judgeError(done.Err) {
 	case fine:
 	case again:
@@ -133,8 +133,8 @@ func (m *Machine) storedList(b *branch, l *pendingList, told uint64, done Done) 
 	}
 	b.list, b.restart, b.suspect = false, false, false
 	if l.held == nil {
-		b.answeredWith(a.Head.Counter, told)
-		m.brought(a.Head.Log, b.counter)
+		b.answeredWith(a.Head.Counter, r)
+		m.brought(a.Head.Log, a.Head.Counter)
 	} else {
 		b.staged = a.Head.Counter
 	}

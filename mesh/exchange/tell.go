@@ -143,6 +143,7 @@ func (m *Machine) pushed(a *wire.Account) *branch {
 	m.brought(ref.Log, a.Head.Counter)
 	if a.Head.Counter > b.counter {
 		b.counter, b.parked = a.Head.Counter, false
+		b.news++
 	}
 	return b
 }

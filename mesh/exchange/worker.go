@@ -16,9 +16,21 @@ type worker struct {
 	limits  *Limits
 }
 
-// do carries out an operation and returns its outcome; ok is false for an
-// effect that is no operation.
-func (w *worker) do(ctx context.Context, e Effect) (d Done, ok bool) {
+// expect tells the replica of what an operation will have it accept, nil if nothing.
+func (w *worker) expect(e Effect) *records.Expectation {
+	switch e.(type) {
+	case AcceptDifference:
+		return w.replica.Expect(false)
+	case AcceptSegment:
+		return w.replica.Expect(true)
+	}
+	return nil
+}
+
+// do carries out an operation, of which that was expected, and returns its outcome; ok
+// is false for an effect that is no operation.
+func (w *worker) do(ctx context.Context, e Effect, expected *records.Expectation) (d Done, ok bool) {
+	defer expected.Withdraw()
 	switch e := e.(type) {
 	case ReadDifference:
 		d.ID = e.ID
@@ -40,13 +52,13 @@ func (w *worker) do(ctx context.Context, e Effect) (d Done, ok bool) {
 		d.Receipts, d.Err = w.replica.Receipts(ctx, e.Beyond)
 	case AcceptDifference:
 		d.ID = e.ID
-		d.Records, d.Err = w.acceptDifference(ctx, e)
+		d.Records, d.Err = w.acceptDifference(ctx, e, expected)
 	case AcceptList:
 		d.ID = e.ID
 		d.Plan, d.Err = w.acceptList(ctx, e)
 	case AcceptSegment:
 		d.ID = e.ID
-		d.Records, d.Err = w.acceptSegment(ctx, e)
+		d.Records, d.Err = w.acceptSegment(ctx, e, expected)
 	case Promote:
 		d.ID = e.ID
 		d.Plan, d.Err = w.replica.Promote(ctx, e.Ref, e.Head)
@@ -82,14 +94,12 @@ func (w *worker) pack(form Form, entries []records.Entry, packed []records.Packe
 	return runs, count, nil
 }
 
-func (w *worker) acceptDifference(ctx context.Context, e AcceptDifference) (stored int, err error) {
-	release, err := w.limits.acquire(ctx, wire.Size(e.Runs))
+func (w *worker) acceptDifference(ctx context.Context, e AcceptDifference, expected *records.Expectation) (stored int, err error) {
+	release, err := w.limits.acquire(ctx, wire.Size(e.Runs), expected.Withdraw)
 	if err != nil {
 		return 0, err
 	}
 	defer release()
-	expected := w.replica.Expect()
-	defer expected.Withdraw()
 	entries, packed, err := w.codec.Open(e.Runs)
 	if err != nil {
 		return 0, err
@@ -119,14 +129,12 @@ func (w *worker) acceptList(ctx context.Context, e AcceptList) (Plan, error) {
 	return w.replica.AcceptSegmentList(ctx, &records.SegmentList{Account: a, Rows: e.Rows, Held: e.Present})
 }
 
-func (w *worker) acceptSegment(ctx context.Context, e AcceptSegment) (stored int, err error) {
-	release, err := w.limits.acquire(ctx, wire.Size(e.Runs))
+func (w *worker) acceptSegment(ctx context.Context, e AcceptSegment, expected *records.Expectation) (stored int, err error) {
+	release, err := w.limits.acquire(ctx, wire.Size(e.Runs), expected.Withdraw)
 	if err != nil {
 		return 0, err
 	}
 	defer release()
-	expected := w.replica.Expect()
-	defer expected.Withdraw()
 	entries, packed, err := w.codec.Open(e.Runs)
 	if err != nil {
 		return 0, err

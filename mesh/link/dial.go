@@ -271,7 +271,7 @@ func race(ctx context.Context, attempts []attempt, final func(error) bool) (*Con
 	)
 	defer timer.Stop()
 	defer running.Wait()
-	next := func() {
+	begin := func() {
 		run := attempts[0].run
 		attempts = attempts[1:]
 		left++
@@ -284,17 +284,16 @@ func race(ctx context.Context, attempts []attempt, final func(error) bool) (*Con
 	for len(attempts) > 0 && ctx.Err() == nil || left > 0 {
 		var due <-chan time.Time
 		if len(attempts) > 0 && ctx.Err() == nil {
-			wait := attempts[0].after - time.Since(began)
-			if left == 0 || wait <= 0 {
-				next()
+			if left == 0 {
+				begin()
 				continue
 			}
-			timer.Reset(wait)
+			timer.Reset(attempts[0].after - time.Since(began))
 			due = timer.C
 		}
 		select {
 		case <-due:
-			next()
+			begin()
 		case o := <-outcomes:
 			left--
 			switch {

@@ -86,7 +86,7 @@ func fill(b *testing.B, s records.Store, n int) (took time.Duration) {
 
 // raw puts what entries alone are into a bbolt bucket, ascending: the limit.
 func raw(b *testing.B, path string, n int) (took time.Duration) {
-	db, err := bolt.Open(path, 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType, InitialMmapSize: 1 << 30})
+	db, err := bolt.Open(path, 0o600, &bolt.Options{FreelistType: bolt.FreelistArrayType, InitialMmapSize: 1 << 30})
 	if err != nil {
 		b.Fatal(err)
 	}
