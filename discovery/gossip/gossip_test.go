@@ -630,7 +630,7 @@ func TestTwoHundred(t *testing.T) {
 		var nodes []*node
 		count := 200
 		if raceDetector {
-			count = 80
+			count = 40
 		}
 		for n := range count {
 			nodes = append(nodes, l.start(n+1))
