@@ -54,7 +54,7 @@ const (
 )
 
 // Expect says that a difference that came from others is being opened, or if it is bulk,
-// a segment. It is given to AcceptDifference or AcceptSegmentData with it, or withdrawn.
+// a segment or a large difference. It is given to AcceptDifference or AcceptSegmentData with it, or withdrawn.
 func (r *Replica) Expect(bulk bool) *Expectation {
 	e := &Expectation{queue: &r.queue, kind: expectedSmall}
 	if bulk {

@@ -106,10 +106,7 @@ The exit code is 0 if nothing was found, otherwise 1.`,
 				if err != nil {
 					return err
 				}
-				d, err := s.diagnose()
-				if err != nil {
-					return err
-				}
+				d := s.diagnose()
 				if !asJSON {
 					d.print(p.out)
 				} else if err := printJSON(p.out, d); err != nil {

@@ -308,45 +308,54 @@ var errAilments = errors.New("something keeps this device from the coordinator o
 type diagnosis struct {
 	// Findings is what was found; empty: nothing keeps the device from others.
 	Findings []ailment `json:"findings"`
-	// Alone: other devices are not looked for (--lan off).
-	Alone bool         `json:"alone"`
-	Peers []peerReport `json:"peers"`
+	// LANOff: other devices are not looked for (--lan off).
+	LANOff bool         `json:"lan_off"`
+	Peers  []peerReport `json:"peers"`
 }
 
 // ailment is one thing that was found.
 type ailment struct {
-	About string `json:"about"` // coordinator, other devices, or the log … of …
+	About string `json:"about"` // device, coordinator, other devices, log
 	Words string `json:"words"` // what it is, and what to do
+	// Log that nothing more is taken of, and whose it is.
+	Log    *identity.LogID    `json:"log,omitempty"`
+	Device *identity.DeviceID `json:"device,omitempty"`
 }
 
 // diagnose says what keeps the device from others, as far as it can tell.
-func (s *statusReport) diagnose() (d diagnosis, err error) {
+func (s *statusReport) diagnose() diagnosis {
+	d := diagnosis{Findings: []ailment{}, Peers: []peerReport{}}
+	say := func(about, words string) { d.Findings = append(d.Findings, ailment{About: about, Words: words}) }
 	if s.Uplink.State == uplinkStopped {
-		return d, fmt.Errorf("%w: it does not run: start it with \"classmesh device serve\"", errAilments)
+		say("device", "it does not run: start it with \"classmesh device serve\"")
+		return d
 	}
-	d = diagnosis{Findings: []ailment{}, Alone: s.LAN == nil, Peers: []peerReport{}}
+	d.LANOff = s.LAN == nil
 	if s.Uplink.State != string(mesh.Connected) {
-		d.Findings = append(d.Findings, ailment{"coordinator", s.Uplink.Words})
+		say("coordinator", s.Uplink.Words)
 	}
 	if s.LAN != nil {
 		for _, words := range s.LAN.Findings {
-			d.Findings = append(d.Findings, ailment{"other devices", words})
+			say("other devices", words)
 		}
 		d.Peers = append(d.Peers, s.Peers...)
 	}
 	for _, l := range s.Logs {
 		if l.Trouble != "" {
-			d.Findings = append(d.Findings, ailment{fmt.Sprintf("log %s of %s", l.Log.Short(), l.Device.Short()), l.Trouble})
+			d.Findings = append(d.Findings, ailment{About: "log", Words: l.Trouble, Log: &l.Log, Device: &l.Device})
 		}
 	}
-	return d, nil
+	return d
 }
 
 func (d *diagnosis) print(w io.Writer) {
 	for _, f := range d.Findings {
+		if f.Log != nil {
+			f.About = fmt.Sprintf("log %s of %s", f.Log.Short(), f.Device.Short())
+		}
 		fmt.Fprintf(w, "%s: %s\n", f.About, f.Words)
 	}
-	if d.Alone {
+	if d.LANOff {
 		fmt.Fprintln(w, "other devices: they are not looked for (--lan off)")
 	}
 	for _, p := range d.Peers {

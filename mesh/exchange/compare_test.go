@@ -169,3 +169,46 @@ func TestWordBeforeTheAnswer(t *testing.T) {
 		})
 	}
 }
+
+// A peer that cannot give the segments that it lists is asked for them once, and again
+// only when it tells of something.
+func TestSegmentsThatFail(t *testing.T) {
+	for writer := range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			p, stop := openSessions(t, [2]wire.Features{})
+			defer stop()
+			p.edits(deaf(1 - writer))
+			p.sides[writer].add(identity.LaneDetail, 400)
+			p.during(time.Second)
+			answered := map[uint32]bool{}
+			p.edits(func(from int, m wire.Message) []wire.Message {
+				switch m := m.(type) {
+				case *wire.Push, *wire.Entries:
+					return nil
+				case *wire.Segment:
+					if answered[m.Request] {
+						return nil // Nothing stands for the rest
+					}
+					answered[m.Request] = true
+					return []wire.Message{&wire.Nothing{Request: m.Request, Reason: wire.ReasonFailed}}
+				}
+				return []wire.Message{m}
+			})
+			said, _ := during(p, func() { p.sessions[1-writer].Compare() })
+			wants := 0
+			for _, s := range said {
+				if s[2:] == "Want" {
+					wants++
+				}
+			}
+			if wants != 1 || len(answered) == 0 {
+				t.Errorf("side %d writes: asked %d times, said was %v", writer, wants, said)
+			}
+			p.edits(nil)
+			p.sides[writer].add(identity.LaneDetail, 1)
+			if p.during(time.Minute); !p.equal() {
+				t.Error("when it can, and tells of something, the two differ still")
+			}
+		})
+	}
+}

@@ -279,7 +279,9 @@ func (m *Machine) hearNothing(msg *wire.Nothing) {
 	case msg.Reason == wire.ReasonLease:
 		m.fetch.refused = true
 	case b.news != r.news: // there is something by now
-		m.retry(b)
+		if !b.staging.stale { // once, however many requests were out
+			m.retry(b)
+		}
 	case msg.Reason == wire.ReasonGone:
 		b.counter, b.staged = 0, 0
 	default:

@@ -63,8 +63,8 @@ type Replica interface {
 	// records.ErrMoved.
 	SegmentData(ctx context.Context, ref records.BranchRef, head uint64, n records.Need) (*records.SegmentData, error)
 
-	// Expect says that a difference, or if it is bulk, a segment is on its way to be
-	// accepted, so that a commit may wait for it a moment.
+	// Expect says that a difference, or if it is bulk, a segment or a large difference
+	// is on its way to be accepted, so that a commit may wait for it a moment.
 	Expect(bulk bool) *records.Expectation
 	AcceptDifference(ctx context.Context, d *records.Difference) error
 	// AcceptSegmentList makes the list's head the target, stored before the

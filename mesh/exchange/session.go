@@ -150,7 +150,7 @@ func (s *Session) Run(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(context.WithoutCancel(ctx))
 	work, cancel := context.WithCancel(groupCtx)
 	defer cancel()
-	in := make(chan Event, readAhead)
+	in := make(chan Event, readAhead-1)
 	closeStream := sync.OnceValue(s.cfg.Stream.Close)
 	written := make(chan struct{})
 
@@ -298,7 +298,7 @@ func (s *Session) setTimer(e SetTimer) {
 }
 
 // read gives the peer's messages to the machine, in order: while it is busy, no
-// more than readAhead and one are taken off the stream.
+// more than twice readAhead are taken off the stream.
 func (s *Session) read(ctx context.Context, in chan<- Event) {
 	r := s.cfg.Reader
 	if r == nil {

@@ -219,7 +219,7 @@ func (m *Machine) fetchSegmentsOf(b *branch) (more bool) {
 		needs := slices.Clone(s.needs[:n])
 		s.needs = s.needs[n:]
 		s.out += n
-		id := m.request(&request{branch: b, needs: needs})
+		id := m.request(&request{branch: b, news: b.news, needs: needs})
 		m.send(wire.NewWantSegments(id, wire.FullName(s.ref), s.head, needs))
 	}
 	switch {

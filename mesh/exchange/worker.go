@@ -18,9 +18,9 @@ type worker struct {
 
 // expect tells the replica of what an operation will have it accept, nil if nothing.
 func (w *worker) expect(e Effect) *records.Expectation {
-	switch e.(type) {
+	switch e := e.(type) {
 	case AcceptDifference:
-		return w.replica.Expect(false)
+		return w.replica.Expect(wire.Size(e.Runs) > smallCharge)
 	case AcceptSegment:
 		return w.replica.Expect(true)
 	}
