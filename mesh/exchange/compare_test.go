@@ -136,16 +136,23 @@ func TestAskedAgainAndAgain(t *testing.T) {
 	})
 }
 
+// openUnheard opens two sessions, of which one side has then written n entries that the
+// other has not heard of.
+func openUnheard(t *testing.T, writer, n int) (p *openPair, stop func()) {
+	p, stop = openSessions(t, [2]wire.Features{})
+	p.edits(deaf(1 - writer))
+	p.sides[writer].add(identity.LaneDetail, n)
+	p.during(time.Second)
+	return p, stop
+}
+
 // What a peer commits while it reads an answer, and tells of before the answer is
 // there, is asked for when that is stored, and not only when the sides compare again.
 func TestWordBeforeTheAnswer(t *testing.T) {
 	for writer := range 2 {
 		synctest.Test(t, func(t *testing.T) {
-			p, stop := openSessions(t, [2]wire.Features{})
+			p, stop := openUnheard(t, writer, 3)
 			defer stop()
-			p.edits(deaf(1 - writer))
-			p.sides[writer].add(identity.LaneDetail, 3)
-			p.during(time.Second)
 			told := false
 			var name wire.Name // by which the answer was asked for
 			p.edits(func(from int, m wire.Message) []wire.Message {
@@ -175,11 +182,8 @@ func TestWordBeforeTheAnswer(t *testing.T) {
 func TestSegmentsThatFail(t *testing.T) {
 	for writer := range 2 {
 		synctest.Test(t, func(t *testing.T) {
-			p, stop := openSessions(t, [2]wire.Features{})
+			p, stop := openUnheard(t, writer, 400)
 			defer stop()
-			p.edits(deaf(1 - writer))
-			p.sides[writer].add(identity.LaneDetail, 400)
-			p.during(time.Second)
 			answered := map[uint32]bool{}
 			p.edits(func(from int, m wire.Message) []wire.Message {
 				switch m := m.(type) {

@@ -64,7 +64,9 @@ type Replica interface {
 	SegmentData(ctx context.Context, ref records.BranchRef, head uint64, n records.Need) (*records.SegmentData, error)
 
 	// Expect says that a difference, or if it is bulk, a segment or a large difference
-	// is on its way to be accepted, so that a commit may wait for it a moment.
+	// is on its way to be accepted, so that a commit may wait for it a moment. It does
+	// not wait. The result goes to what accepts it, or is withdrawn; nil expects
+	// nothing.
 	Expect(bulk bool) *records.Expectation
 	AcceptDifference(ctx context.Context, d *records.Difference) error
 	// AcceptSegmentList makes the list's head the target, stored before the

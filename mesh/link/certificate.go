@@ -22,7 +22,7 @@ const (
 
 // certificateOf wraps the identity key for TLS: the smallest certificate,
 // the same each time, valid from before every wrong clock until after. The last one
-// is kept, as a process mostly has one key and signing takes a tenth of a handshake.
+// is kept, as a process mostly has one key, so that not each dial signs one.
 func certificateOf(key identity.DeviceKey) (tls.Certificate, error) {
 	if last := lastCertificate.Load(); last != nil && last.of == key.Public() {
 		return last.certificate, nil

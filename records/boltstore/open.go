@@ -217,7 +217,7 @@ func open(path string, o Options) (*Store, error) {
 
 // freelist has bbolt take the lowest pages that are free. Its other kind finds any of the
 // right number faster, where hundreds of thousands are free, and scatters what a commit
-// writes over the file, for which disks take half as long again.
+// writes over the file, for which disks take longer.
 const freelist = bolt.FreelistArrayType
 
 // openBolt opens a file, which must exist and not be empty unless create, flags of
