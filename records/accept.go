@@ -330,21 +330,19 @@ func (b *batch) acceptDifference(d *Difference, puts []Put, sets []*set) error {
 		l.packed = d.Packed
 	}
 	clock := br.Head.Clock
-	l.puts = make([]Put, 0, len(puts))
-	entries := make([]Entry, 0, len(puts))
-	for i := range puts {
-		p := &puts[i]
-		if p.Entry.Counter <= frontier {
-			continue
-		}
+	held, _ := slices.BinarySearchFunc(d.Entries, frontier+1, func(e Entry, counter uint64) int {
+		return cmp.Compare(e.Counter, counter)
+	})
+	entries := d.Entries[held:]
+	l.puts = puts[:0] // what is booked takes the place of what was looked at
+	for _, p := range puts[held:] {
 		clock = max(clock, p.Envelope.Clock)
-		entries = append(entries, p.Entry)
 		stored, err := false, error(nil)
 		if staging {
-			stored, err = b.stored(&br, p)
+			stored, err = b.stored(&br, &p)
 		}
 		if err == nil && !stored {
-			err = l.add(*p, d.Head.Counter, counted)
+			err = l.add(p, d.Head.Counter, counted)
 		}
 		if errors.Is(err, errOther) {
 			return fmt.Errorf("%w: %w", err, ErrMismatch) // whose fault it is, segments will tell

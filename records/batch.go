@@ -31,8 +31,11 @@ type queue struct {
 	bulk    []*operation
 	calm    int // batches since the last that had more than bulk, up to calmAfter
 	closed  bool
-	took    time.Duration // the last commit; owned by the owner of the batch
 	token   chan struct{} // held by the owner of the running batch
+
+	// How long the last commit took, and the last that people waited for; both are the
+	// owner's.
+	took, answered time.Duration
 
 	// Operations that are expected, and those of them that came or will not; bulk
 	// apart.
@@ -45,10 +48,12 @@ type operation struct {
 	bulk bool
 	done chan error // buffered
 
-	// expected is nil for what was not, such as all that somebody waits for in front of
-	// a screen.
+	// expected is nil for what was not, such as all that people do.
 	expected *Expectation
 }
+
+// asked reports whether somebody waits for it in front of a screen.
+func (op *operation) asked() bool { return op.expected == nil && !op.bulk }
 
 func (q *queue) init() {
 	q.token, q.calm, q.news = make(chan struct{}, 1), calmAfter, make(chan struct{}, 1)
@@ -115,13 +120,13 @@ const (
 	calmAfter = 16
 )
 
-// Where a commit takes long, as on a cheap card, whoever is about to begin one
-// waits a little for others who come at the same moment: of a class that answers
-// all at once, most would else wait for two.
+// Where a commit takes long, as on a cheap card, somebody who waits for one in front of
+// a screen waits a little for others who come at the same moment: of a class that
+// answers all at once, most would else wait for two.
 //
-// Of what comes from others, it waits in any case for what is being opened and verified
-// at that moment, up to half of what a commit takes: two differences that come together
-// are one commit, and wait for the disk once.
+// Where nobody does, what came from others waits for what is being opened and verified at
+// that moment, up to half of what a commit takes: two differences that come together are
+// one commit, and wait for the disk once.
 const (
 	gatherPart    = 8 // of the time that a commit takes
 	gatherMost    = 5 * time.Millisecond
@@ -132,8 +137,11 @@ const (
 
 // gather waits for others, if that is worth it. The caller owns the token.
 func (q *queue) gather() {
-	if wait := min(q.took/gatherPart, gatherMost); wait >= gatherLeast {
-		time.Sleep(wait)
+	if q.asked() {
+		if wait := min(q.answered/gatherPart, gatherMost); wait >= gatherLeast {
+			time.Sleep(wait)
+		}
+		return
 	}
 	wait := min(q.took/expectedPart, gatherMost)
 	q.mu.Lock()
@@ -151,6 +159,13 @@ func (q *queue) gather() {
 			return
 		}
 	}
+}
+
+// asked reports whether somebody waits in front of a screen.
+func (q *queue) asked() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.ContainsFunc(q.waiting, (*operation).asked)
 }
 
 func (q *queue) take() []*operation {
@@ -238,6 +253,9 @@ func (r *Replica) submit(ctx context.Context, op *operation) error {
 				began := time.Now()
 				r.commit(ops)
 				r.queue.took = time.Since(began)
+				if slices.ContainsFunc(ops, (*operation).asked) {
+					r.queue.answered = r.queue.took
+				}
 			}
 			<-r.queue.token
 		case <-ctx.Done():

@@ -217,6 +217,50 @@ func TestDifferencesThatComeTogether(t *testing.T) {
 	})
 }
 
+// On a slow disk, answers that are given at nearly the same moment are one commit. What
+// came from others waits for nobody if nothing more is expected, however long the disk
+// takes: nobody gives it at the same moment.
+func TestAnswersThatComeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const commit = 40 * time.Millisecond // of the disk, in the time of the bubble
+		z := newZone(t, 2)
+		store := &storetest.Faulty{Store: storetest.NewMemory()}
+		store.Sync = func(context.Context) error { time.Sleep(commit); return nil }
+		author, r := z.found(t, 0, storetest.NewMemory()), z.found(t, 1, store)
+		answer := func() {
+			if err := put(r, ev("an answer")); err != nil {
+				t.Error(err)
+			}
+		}
+		answer() // knows how long a commit takes
+
+		began, before := time.Now(), store.Counts().Commits
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(answer)
+			time.Sleep(time.Millisecond)
+		}
+		wg.Wait()
+		elapsed, commits := time.Since(began), store.Counts().Commits-before
+		if elapsed <= commit || elapsed > commit+commit/4 || commits != 1 {
+			t.Errorf("three answers: %d commits in %v", commits, elapsed)
+		}
+
+		rewrite(t, author, 2, 2)
+		d, err := author.Difference(t.Context(), stageLog(author), 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began = time.Now()
+		if err := r.AcceptDifference(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		if elapsed := time.Since(began); elapsed != commit {
+			t.Errorf("what came from another: %v", elapsed)
+		}
+	})
+}
+
 // What waits behind the news that the store is an old backup is written by the
 // new incarnation, and the former log stays as it was.
 func TestWriteBehindRenewal(t *testing.T) {

@@ -20,12 +20,17 @@ func (r *Replica) Difference(ctx context.Context, ref BranchRef, base uint64, st
 		}
 		base = min(base, br.Head.Counter)
 		d = &Difference{Account: br.account(&br.Head, starts, startCount), Base: base}
+		least := uint32(0) // so many live entries follow
 		err := tx.Segments(br.Slot, base+1, func(s Segment) error {
 			if s.First <= br.Head.Counter {
 				d.Firsts = append(d.Firsts, s.First)
+				least += s.Live
 			}
 			return nil
 		})
+		if err == nil && least > SmallEntries && br.Target.IsZero() {
+			return ErrLarge // as accounts say that count nothing above the head
+		}
 		if err != nil {
 			return err
 		}

@@ -250,16 +250,15 @@ func (b *batch) acceptSegment(s *SegmentData, t *target, all *set) error {
 		}
 		l.packed = s.Packed
 	}
-	l.puts = make([]Put, 0, len(puts))
+	l.puts = puts[:0] // what is booked takes the place of what was looked at
 	clock := Clock(0)
-	for i := range puts {
-		p := &puts[i]
+	for _, p := range puts {
 		stored, err := false, error(nil)
 		if former {
-			stored, err = b.stored(br, p)
+			stored, err = b.stored(br, &p)
 		}
 		if err == nil && !stored {
-			err = l.add(*p, t.head.Counter, counted)
+			err = l.add(p, t.head.Counter, counted)
 		}
 		switch {
 		case errors.Is(err, errOther) && s.From > 0: // not verified by itself

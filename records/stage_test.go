@@ -456,6 +456,31 @@ func TestVersionThatNeverWas(t *testing.T) {
 	finish(t, b, a, ref, l, records.Plan{})
 }
 
+// What makes a difference small is what is live, however much was written.
+func TestSmallIsWhatIsLive(t *testing.T) {
+	z := newZone(t, 1)
+	a := z.found(t, 0, storetest.NewMemory())
+	ref := stageLog(a)
+	all := make([]records.Record, records.SmallEntries+1)
+	for i := range all {
+		all[i] = reg(fmt.Sprint("k", i), "b")
+	}
+	for range 2 {
+		if err := put(a, all[1:]...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d, err := a.Difference(t.Context(), ref, 0, 0); err != nil || len(d.Entries) != records.SmallEntries {
+		t.Errorf("%d are live: %v", records.SmallEntries, err)
+	}
+	if err := put(a, all[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Difference(t.Context(), ref, 0, 0); !errors.Is(err, records.ErrLarge) {
+		t.Errorf("one more is live: %v", err)
+	}
+}
+
 // The limits of a segment hold at both ends, and what is larger than a small
 // difference is not given at once.
 func TestLimitsOfStaging(t *testing.T) {

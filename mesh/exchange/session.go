@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/classmesh/classmesh/mesh/wire"
 )
 
@@ -75,6 +73,7 @@ type Session struct {
 	cfg     SessionConfig
 	machine *Machine
 	worker  worker
+	crew    *crew
 	mail    *mailbox
 	out     *outbox
 	timers  [timers]struct {
@@ -109,6 +108,7 @@ func NewSession(cfg SessionConfig) (*Session, error) {
 		cfg:     cfg,
 		machine: New(cfg.Config),
 		worker:  worker{replica: cfg.Replica, codec: cfg.Codec, limits: cfg.Limits},
+		crew:    newCrew(),
 		mail:    mail,
 		out:     newOutbox(),
 	}
@@ -147,8 +147,7 @@ const farewell = 3 * time.Second
 // ended and the stream is closed: nil if the session was ended in good order (CodeDone, CodeStopping or CodeReplaced, by whichever
 // side), otherwise an [*EndError].
 func (s *Session) Run(ctx context.Context) error {
-	group, groupCtx := errgroup.WithContext(context.WithoutCancel(ctx))
-	work, cancel := context.WithCancel(groupCtx)
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	in := make(chan Event, readAhead-1)
 	closeStream := sync.OnceValue(s.cfg.Stream.Close)
@@ -156,15 +155,15 @@ func (s *Session) Run(ctx context.Context) error {
 
 	stop := s.cfg.Replica.Watch(func(c Change) { s.mail.put(Changed{c}) })
 	defer stop()
-	group.Go(func() error { s.read(work, in); return nil })
-	group.Go(func() error { s.sumAhead(); return nil })
-	group.Go(func() error {
+	var group sync.WaitGroup
+	group.Go(func() { s.read(work, in) })
+	group.Go(s.sumAhead)
+	group.Go(func() {
 		defer close(written)
 		s.write(work, func() { closeStream() })
-		return nil
 	})
 
-	end := s.converse(ctx, work, group, in)
+	end := s.converse(ctx, work, in)
 
 	s.out.close()
 	late := s.cfg.Clock.AfterFunc(farewell, func() { closeStream() })
@@ -177,7 +176,8 @@ func (s *Session) Run(ctx context.Context) error {
 			stop()
 		}
 	}
-	group.Wait() // its functions return no errors
+	s.crew.end()
+	group.Wait()
 	if end.Code == wire.CodeDone || end.Code == wire.CodeStopping || end.Code == wire.CodeReplaced {
 		return nil
 	}
@@ -193,12 +193,12 @@ func (s *Session) sumAhead() {
 }
 
 // converse tells the machine what happens, until it says Close.
-func (s *Session) converse(ctx, work context.Context, group *errgroup.Group, in <-chan Event) Close {
-	if end, over := s.step(work, group, Started{Wall: s.cfg.Clock.Now().UnixMilli()}); over {
+func (s *Session) converse(ctx, work context.Context, in <-chan Event) Close {
+	if end, over := s.step(work, Started{Wall: s.cfg.Clock.Now().UnixMilli()}); over {
 		return end
 	}
 	if s.cfg.Hello != nil {
-		if end, over := s.step(work, group, Received{s.cfg.Hello}); over {
+		if end, over := s.step(work, Received{s.cfg.Hello}); over {
 			return end
 		}
 	}
@@ -220,7 +220,7 @@ func (s *Session) converse(ctx, work context.Context, group *errgroup.Group, in 
 				}
 				e = Fired{f.timer}
 			}
-			if end, over := s.step(work, group, e); over {
+			if end, over := s.step(work, e); over {
 				return end
 			}
 		}
@@ -257,7 +257,7 @@ type firing struct {
 func (firing) event() {}
 
 // step tells the machine one event and does what it wants.
-func (s *Session) step(work context.Context, group *errgroup.Group, e Event) (end Close, over bool) {
+func (s *Session) step(work context.Context, e Event) (end Close, over bool) {
 	s.mu.Lock()
 	effects := s.machine.Step(e)
 	s.report = s.machine.Report()
@@ -276,11 +276,10 @@ func (s *Session) step(work context.Context, group *errgroup.Group, e Event) (en
 			end, over = effect, true
 		default:
 			expected := s.worker.expect(effect) // before anything of it runs
-			group.Go(func() error {
+			s.crew.run(func() {
 				if done, ok := s.worker.do(work, effect, expected); ok {
 					s.mail.put(done)
 				}
-				return nil
 			})
 		}
 	}
