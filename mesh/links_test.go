@@ -74,12 +74,21 @@ func TestOneConnectionForEachPair(t *testing.T) {
 			time.Sleep(time.Minute)
 			connect(large, small)
 			for n, node := range nodes {
-				if p := node.Status().Peers; len(p) != 1 || p[0].Dialled != (n == large) || !p[0].Session.Equal {
+				p := node.Status().Peers
+				if len(p) != 1 || p[0].Dialled != (n == large) || !p[0].Session.Equal {
 					t.Errorf("device %d, after the other has lost the connection: %+v", n, p)
+				}
+				if l := node.Neighbours(); len(l) != 1 || l[0].Device != p[0].Device || l[0].Address != p[0].Address {
+					t.Errorf("device %d: neighbours %+v, peers %+v", n, l, p)
 				}
 			}
 			stop()
 			wg.Wait()
+			for n, node := range nodes {
+				if l := node.Neighbours(); len(l) != 0 {
+					t.Errorf("device %d, when all has ended: neighbours %+v", n, l)
+				}
+			}
 		})
 	}
 }

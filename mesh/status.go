@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"time"
 
@@ -169,11 +170,7 @@ func (n *Node) peers(uplink *peerLink) []Peer {
 		}
 	}
 	n.mu.Unlock()
-	for _, l := range n.links.all() {
-		r := l.session.Report()
-		if l == uplink || !accepted(r) || r.Over {
-			continue
-		}
+	for l, r := range n.connected(uplink) {
 		p := &Peer{
 			Device: l.peer, State: PeerConnected, Address: l.conn.RemoteAddr().String(), Transport: l.conn.Transport(),
 			Dialled: l.conn.Dialled(), Since: l.since, LastExchange: l.heard(), RTT: l.conn.RTT(), Session: r,
@@ -195,6 +192,37 @@ func (n *Node) peers(uplink *peerLink) []Peer {
 	}
 	slices.SortFunc(list, func(a, b Peer) int { return a.Device.Compare(b.Device) })
 	return list
+}
+
+// connected visits the links that have been accepted, but for that of the uplink.
+func (n *Node) connected(uplink *peerLink) iter.Seq2[*peerLink, exchange.Report] {
+	return func(yield func(*peerLink, exchange.Report) bool) {
+		for _, l := range n.links.all() {
+			if r := l.session.Report(); l != uplink && accepted(r) && !r.Over && !yield(l, r) {
+				return
+			}
+		}
+	}
+}
+
+// Neighbour is a device of the LAN that is connected.
+type Neighbour struct {
+	Device  identity.DeviceID
+	Address string // of the connection
+}
+
+// Neighbours returns the devices of the LAN that are connected, by device: what those
+// need of Status who ask every few seconds. It never blocks.
+func (n *Node) Neighbours() []Neighbour {
+	n.mu.Lock()
+	uplink := n.uplink.link
+	n.mu.Unlock()
+	var list []Neighbour
+	for l := range n.connected(uplink) {
+		list = append(list, Neighbour{l.peer, l.conn.RemoteAddr().String()})
+	}
+	slices.SortFunc(list, func(a, b Neighbour) int { return a.Device.Compare(b.Device) })
+	return slices.CompactFunc(list, func(a, b Neighbour) bool { return a.Device == b.Device }) // one link gives way to another
 }
 
 // HasUplink reports whether a session with the coordinator is open that it has

@@ -17,7 +17,6 @@ import (
 	"github.com/classmesh/classmesh/discovery"
 	"github.com/classmesh/classmesh/discovery/gossip"
 	"github.com/classmesh/classmesh/discovery/mdns"
-	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/mesh/link"
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
@@ -182,15 +181,16 @@ func (l *lan) gossipAddress(at netip.AddrPort, interfaces func() ([]discovery.In
 // connected, or else those that it knows of: on a device with two networks, the
 // one with the other devices. Without any it is the one that looks best.
 func (l *lan) towards(list []discovery.Interface) (netip.Addr, bool) {
-	var peers, known []string
-	for _, p := range l.d.node.Status().Peers {
-		if known = append(known, p.Address); p.State == mesh.PeerConnected {
-			peers = append(peers, p.Address)
-		}
+	var addresses []string
+	for _, p := range l.d.node.Neighbours() {
+		addresses = append(addresses, p.Address)
 	}
-	votes := countSources(list, peers)
+	votes := countSources(list, addresses)
 	if len(votes) == 0 {
-		votes = countSources(list, known)
+		for _, p := range l.d.node.Status().Peers {
+			addresses = append(addresses, p.Address)
+		}
+		votes = countSources(list, addresses)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -353,7 +353,7 @@ func (l *lan) run(ctx context.Context) error {
 	}
 	group.Go(func() error { return l.gossip.Run(ctx) })
 	group.Go(func() error {
-		l.neighbours.tell(ctx, l.d.replica.Device(), l.d.node.Status, l.others, l.gossip.Broadcast)
+		l.neighbours.tell(ctx, l.d.replica.Device(), l.d.node.Neighbours, l.others, l.gossip.Broadcast)
 		return nil
 	})
 	group.Go(func() error {

@@ -65,15 +65,11 @@ func newNeighbours(now func() time.Time) *neighbours {
 
 func prefixOf(d identity.DeviceID) devicePrefix { return devicePrefix(d[:prefixBytes]) }
 
-// encodeNeighbours returns what a device tells about itself.
-func encodeNeighbours(own identity.DeviceID, m *mesh.Status) []byte {
+// encodeNeighbours returns what a device tells about itself. The links are by device.
+func encodeNeighbours(own identity.DeviceID, links []mesh.Neighbour) []byte {
 	b := append([]byte{neighboursFormat}, own[:]...)
-	links := 0
-	for _, p := range m.Peers { // by device
-		if p.State == mesh.PeerConnected && links < maxNeighbours {
-			b = append(b, p.Device[:prefixBytes]...)
-			links++
-		}
+	for _, l := range links[:min(len(links), maxNeighbours)] {
+		b = append(b, l.Device[:prefixBytes]...)
 	}
 	return b
 }
@@ -128,14 +124,13 @@ func topicNeighbours(own identity.DeviceID) []byte {
 
 // tell tells others, of whom so many are there, whom this device is linked to until
 // ctx is done.
-func (n *neighbours) tell(ctx context.Context, own identity.DeviceID, status func() mesh.Status, others func() int, broadcast func(topic, message []byte) error) {
+func (n *neighbours) tell(ctx context.Context, own identity.DeviceID, links func() []mesh.Neighbour, others func() int, broadcast func(topic, message []byte) error) {
 	ticker := time.NewTicker(tellEvery)
 	defer ticker.Stop()
 	var last []byte
 	var at time.Time
 	for {
-		m := status()
-		message := encodeNeighbours(own, &m)
+		message := encodeNeighbours(own, links())
 		if now := n.now(); !bytes.Equal(message, last) || now.Sub(at).Abs() >= max(tellAgain, time.Duration(others())*tellShare) {
 			if broadcast(topicNeighbours(own), message) == nil {
 				last, at = message, now

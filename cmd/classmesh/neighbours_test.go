@@ -21,12 +21,11 @@ import (
 
 func deviceNumber(n byte) identity.DeviceID { return identity.DeviceID{n, 0, 0, 0, 0, 0, 0, n, 77} }
 
-func statusWith(links ...identity.DeviceID) (m mesh.Status) {
-	for _, d := range links {
-		m.Peers = append(m.Peers, mesh.Peer{Device: d, State: mesh.PeerConnected})
+func linkedTo(devices ...identity.DeviceID) (links []mesh.Neighbour) {
+	for _, d := range devices {
+		links = append(links, mesh.Neighbour{Device: d})
 	}
-	m.Peers = append(m.Peers, mesh.Peer{Device: deviceNumber(99), State: mesh.PeerKnown})
-	return m
+	return links
 }
 
 // TestNeighbours: what a device tells of its links is heard, for a while; what
@@ -36,8 +35,7 @@ func TestNeighbours(t *testing.T) {
 	n := newNeighbours(func() time.Time { return now })
 	a, b, c := deviceNumber(1), deviceNumber(2), deviceNumber(3)
 	members := []identity.DeviceID{a, b, c, deviceNumber(99)}
-	m := statusWith(b, c)
-	message := encodeNeighbours(a, &m)
+	message := encodeNeighbours(a, linkedTo(b, c))
 	n.hear(message)
 	if got := n.of(a, members); !slices.Equal(got, []identity.DeviceID{b, c}) {
 		t.Errorf("heard %v", got)
@@ -45,8 +43,7 @@ func TestNeighbours(t *testing.T) {
 	if got := n.of(b, members); got != nil {
 		t.Errorf("of one that told nothing: %v", got)
 	}
-	m = statusWith(c)
-	n.hear(encodeNeighbours(a, &m))
+	n.hear(encodeNeighbours(a, linkedTo(c)))
 	if got := n.of(a, members); !slices.Equal(got, []identity.DeviceID{c}) {
 		t.Errorf("after a change: %v", got)
 	}
@@ -68,12 +65,11 @@ func TestNeighbours(t *testing.T) {
 	for i := range byte(60) {
 		many = append(many, deviceNumber(i+100))
 	}
-	m = statusWith(many...)
-	if size := len(encodeNeighbours(a, &m)); size > gossip.MaxHintBytes {
+	if size := len(encodeNeighbours(a, linkedTo(many...))); size > gossip.MaxHintBytes {
 		t.Errorf("of many links a hint of %d bytes is told", size)
 	}
 	for i := range 2 * maxTellers {
-		n.hear(encodeNeighbours(identity.DeviceID{byte(i), byte(i >> 8), 1}, &mesh.Status{}))
+		n.hear(encodeNeighbours(identity.DeviceID{byte(i), byte(i >> 8), 1}, nil))
 	}
 	if len(n.told) > maxTellers {
 		t.Errorf("%d devices are remembered", len(n.told))
@@ -93,12 +89,12 @@ func TestNeighbours(t *testing.T) {
 func TestNeighboursAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNeighbours(time.Now)
-		var status atomic.Pointer[mesh.Status]
-		set := func(m mesh.Status) { status.Store(&m) }
-		set(statusWith(deviceNumber(2)))
+		var links atomic.Pointer[[]mesh.Neighbour]
+		set := func(now []mesh.Neighbour) { links.Store(&now) }
+		set(linkedTo(deviceNumber(2)))
 		var told, others atomic.Int32
 		ctx, stop := context.WithCancel(t.Context())
-		go n.tell(ctx, deviceNumber(1), func() mesh.Status { return *status.Load() }, func() int { return int(others.Load()) }, func(topic, message []byte) error {
+		go n.tell(ctx, deviceNumber(1), func() []mesh.Neighbour { return *links.Load() }, func() int { return int(others.Load()) }, func(topic, message []byte) error {
 			if len(topic) == 0 || len(topic) > gossip.MaxTopicBytes {
 				t.Errorf("a topic of %d bytes", len(topic))
 			}
@@ -115,7 +111,7 @@ func TestNeighboursAreTold(t *testing.T) {
 		if told.Load() != 1 {
 			t.Errorf("told %d times in %v", told.Load(), tellAgain/2)
 		}
-		set(statusWith(deviceNumber(2), deviceNumber(3)))
+		set(linkedTo(deviceNumber(2), deviceNumber(3)))
 		wait(tellEvery)
 		if told.Load() != 2 || len(n.of(deviceNumber(1), []identity.DeviceID{deviceNumber(3)})) != 1 {
 			t.Errorf("told %d times after a change", told.Load())

@@ -30,8 +30,8 @@ type serveOptions struct {
 	limit   mesh.UplinkLimit // of what goes to the coordinator each day
 }
 
-// serveDevice runs a device until ctx is done. It calls ready when pages and
-// local socket answer.
+// serveDevice runs a device until ctx is done. It calls ready, in a goroutine of its
+// own, when pages and local socket answer.
 func serveDevice(ctx context.Context, p *program, dir string, o serveOptions, ready func(serving)) (err error) {
 	d, err := openDevice(ctx, p, dir)
 	if err != nil {
@@ -61,10 +61,6 @@ func (d *device) serve(ctx context.Context, o serveOptions, ready func(serving))
 		return fmt.Errorf("serve device: %w", err)
 	}
 	d.node = node
-	pages, err := d.pages()
-	if err != nil {
-		return fmt.Errorf("serve device: %w", err)
-	}
 	listener, err := net.Listen("tcp", o.web)
 	if err != nil {
 		return fmt.Errorf("serve pages at %s: %w: name another address with --web", o.web, err)
@@ -103,6 +99,10 @@ func (d *device) serve(ctx context.Context, o serveOptions, ready func(serving))
 	})
 	group.Go(func() error {
 		defer stopExchange()
+		pages, err := d.pages() // the device is on its way to its peers meanwhile
+		if err != nil {
+			return err
+		}
 		servers, serversCtx := errgroup.WithContext(groupCtx)
 		servers.Go(func() error { return serveHTTP(serversCtx, d.server(pages), listener) })
 		metrics := d.metrics()
@@ -111,11 +111,11 @@ func (d *device) serve(ctx context.Context, o serveOptions, ready func(serving))
 		local.Handle("/", controlHandler(d))
 		local.Handle("GET "+pathMetrics, metrics)
 		servers.Go(func() error { return serveHTTP(serversCtx, d.server(local), socket) })
+		ready(serving{d.settings.Name, d.replica.Device(), pageURL(listener.Addr())})
 		return servers.Wait()
 	})
 	group.Go(func() error { d.store.Upkeep(groupCtx); return nil })
 	group.Go(func() error { d.publishAgain(groupCtx); return nil })
-	ready(serving{d.settings.Name, d.replica.Device(), pageURL(listener.Addr())})
 	err = group.Wait()
 	d.setLastOK(node.Status().Uplink.LastOK)
 	if err != nil && ctx.Err() == nil {

@@ -28,20 +28,25 @@ const runBytes = 64 << 10
 // one in a process; it is safe for concurrent use.
 type Codec struct {
 	encoder *zstd.Encoder
+	short   *zstd.Encoder // for up to shortBytes
 	decoder *zstd.Decoder
 }
+
+// shortBytes is up to where the encoder is used whose tables are a fifth as large: what
+// is short is no denser for larger ones, most devices never pack more at a time, and a MiB
+// of memory that nobody has used yet is what takes longest in a first session.
+const shortBytes = 8 << 10
 
 // NewCodec returns a Codec that packs and opens on at most workers threads at
 // a time.
 func NewCodec(workers int) (*Codec, error) {
-	encoder, err := zstd.NewWriter(nil,
-		zstd.WithEncoderConcurrency(workers),
-		zstd.WithWindowSize(records.MaxChunkBytes), // no run is longer
-		zstd.WithLowerEncoderMem(true),
-		zstd.WithSingleSegment(true), // the frame states its size
-		zstd.WithEncoderCRC(false))   // entries are hashed anyway
+	encoder, err := newEncoder(workers, zstd.SpeedDefault)
 	if err != nil {
-		return nil, fmt.Errorf("make encoder: %w", err)
+		return nil, err
+	}
+	short, err := newEncoder(workers, zstd.SpeedFastest)
+	if err != nil {
+		return nil, err
 	}
 	decoder, err := zstd.NewReader(nil,
 		zstd.WithDecoderConcurrency(workers),
@@ -51,7 +56,22 @@ func NewCodec(workers int) (*Codec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make decoder: %w", err)
 	}
-	return &Codec{encoder, decoder}, nil
+	return &Codec{encoder, short, decoder}, nil
+}
+
+// newEncoder returns an encoder, which takes memory when it is first used.
+func newEncoder(workers int, level zstd.EncoderLevel) (*zstd.Encoder, error) {
+	encoder, err := zstd.NewWriter(nil,
+		zstd.WithEncoderLevel(level),
+		zstd.WithEncoderConcurrency(workers),
+		zstd.WithWindowSize(records.MaxChunkBytes), // no run is longer
+		zstd.WithLowerEncoderMem(true),
+		zstd.WithSingleSegment(true), // the frame states its size
+		zstd.WithEncoderCRC(false))   // entries are hashed anyway
+	if err != nil {
+		return nil, fmt.Errorf("make encoder: %w", err)
+	}
+	return encoder, nil
 }
 
 // Shared returns the Codec of the process, for those who are not given one:
@@ -121,7 +141,11 @@ func (c *Codec) pack(room []byte, entries []records.Entry, form func([]byte, []r
 	size := records.RunSize(entries)
 	if size >= packAbove {
 		room = form(room, entries)
-		packed := c.encoder.EncodeAll(room, make([]byte, 0, len(room)/2))
+		encoder := c.encoder
+		if len(room) <= shortBytes {
+			encoder = c.short
+		}
+		packed := encoder.EncodeAll(room, make([]byte, 0, len(room)/2))
 		if len(packed) < size {
 			return records.Run{Packed: uint32(size), Data: packed}, room
 		}
