@@ -106,7 +106,7 @@ func (t *readTx) open(r *run) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := codec.Unpack([]records.Run{r.packed.Run})
+	entries, err := codec.Look(r.packed.Run)
 	if err == nil && (len(entries) != r.packed.Count || entries[0].Counter != r.first || entries[len(entries)-1].Counter != r.last) {
 		err = packing.ErrRun
 	}
@@ -374,6 +374,7 @@ func (t *writeTx) flushRuns() error {
 			return err
 		}
 		delete(t.punched, key)
+		t.erased = true
 	}
 	clear(t.covered)
 	for key, last := range t.punched {

@@ -12,6 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // Store is a records.Store over one bbolt file.
@@ -86,8 +87,19 @@ func (s *Store) update(ctx context.Context, f func(*writeTx) error) error {
 		if t.noting {
 			s.journal.add(t.changes)
 		}
+		if t.erased {
+			forget()
+		}
 		return nil
 	})
+}
+
+// forget gives up the runs that are kept opened: one of them had what was erased. Who began
+// to read before that may keep it once more, for as long as others push it out.
+func forget() {
+	if codec, err := packing.Shared(); err == nil {
+		codec.Forget()
+	}
 }
 
 // begin begins to read. A file that was closed meanwhile has been replaced by

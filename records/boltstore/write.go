@@ -26,6 +26,7 @@ type writeTx struct {
 	events    map[eventKey]struct{}
 	punched   map[runKey]uint64 // runs with new holes, each with its last counter
 	covered   map[runKey]uint64 // runs that hold what became a stub, likewise
+	erased    bool              // there were such runs
 	stubbed   [][]byte          // keys of registers of which something became a stub
 	noting    bool              // what is changed is noted
 	changes   []change

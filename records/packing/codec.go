@@ -30,6 +30,7 @@ type Codec struct {
 	encoder *zstd.Encoder
 	short   *zstd.Encoder // for up to shortBytes
 	decoder *zstd.Decoder
+	shelf   *shelf
 }
 
 // shortBytes is up to where the encoder is used whose tables are a fifth as large: what
@@ -56,7 +57,7 @@ func NewCodec(workers int) (*Codec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make decoder: %w", err)
 	}
-	return &Codec{encoder, short, decoder}, nil
+	return &Codec{encoder, short, decoder, newShelf()}, nil
 }
 
 // newEncoder returns an encoder, which takes memory when it is first used.
@@ -160,6 +161,23 @@ func (c *Codec) Unpack(runs []records.Run) ([]records.Entry, error) {
 	entries, _, err := c.Open(runs)
 	return entries, err
 }
+
+// Look returns the entries of one run, of which those are kept for the next time
+// that were looked at last. They are not to be changed, and share memory with a run
+// that was not compressed. Errors are those of Unpack.
+func (c *Codec) Look(r records.Run) ([]records.Entry, error) {
+	if entries, ok := c.shelf.get(r); ok {
+		return entries, nil
+	}
+	entries, err := c.Unpack([]records.Run{r})
+	if err == nil {
+		c.shelf.put(r, entries)
+	}
+	return entries, err
+}
+
+// Forget gives up what Look keeps, in which there may be what has been erased.
+func (c *Codec) Forget() { c.shelf.clear() }
 
 // Open is Unpack that also says how many entries each run holds; runs without
 // any are left out.
