@@ -54,6 +54,9 @@ func TestUnreachable(t *testing.T) {
 			if u := n.Status().Uplink; u.State != mesh.Connected || !u.Equal || u.LastError != "" || !u.LastOK.Equal(time.Now()) {
 				t.Errorf("after the coordinator is back: %+v", u)
 			}
+			if l := n.Neighbours(); len(l) != 0 {
+				t.Errorf("the coordinator is among the neighbours: %+v", l)
+			}
 			if p := c.Status().Peers; len(p) != 1 || p[0].Name != "room 1" || p[0].Dialled {
 				t.Errorf("the coordinator's peers: %+v", p)
 			}

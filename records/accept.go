@@ -53,6 +53,7 @@ func (r *Replica) AcceptDifference(ctx context.Context, d *Difference) error {
 		}
 		return err
 	})
+	again := slices.ContainsFunc(puts, func(p Put) bool { return p.Envelope.Origin != nil })
 	if err == nil {
 		bulk := len(puts) > pushEntries
 		err = r.doExpected(ctx, expected, bulk, func(b *batch) error { return b.acceptDifference(d, puts, sets) })
@@ -60,7 +61,7 @@ func (r *Replica) AcceptDifference(ctx context.Context, d *Difference) error {
 	if err != nil {
 		return fmt.Errorf("accept difference of %s: %w", d.Head.Log.Short(), err)
 	}
-	if slices.ContainsFunc(puts, func(p Put) bool { return p.Envelope.Origin != nil }) {
+	if again {
 		r.giveWayFor(ctx, d.Head.Log)
 	}
 	r.goOnPublishing(ctx)

@@ -44,16 +44,15 @@ type queue struct {
 }
 
 type operation struct {
-	run  func(*batch) error
-	bulk bool
-	done chan error // buffered
+	run   func(*batch) error
+	asked bool // somebody waits in front of a screen
+	bulk  bool
+	done  chan error // buffered
 
-	// expected is nil for what was not, such as all that people do.
-	expected *Expectation
+	expected *Expectation // nil for what was not
 }
 
-// asked reports whether somebody waits for it in front of a screen.
-func (op *operation) asked() bool { return op.expected == nil && !op.bulk }
+func (op *operation) isAsked() bool { return op.asked }
 
 func (q *queue) init() {
 	q.token, q.calm, q.news = make(chan struct{}, 1), calmAfter, make(chan struct{}, 1)
@@ -165,7 +164,7 @@ func (q *queue) gather() {
 func (q *queue) asked() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return slices.ContainsFunc(q.waiting, (*operation).asked)
+	return slices.ContainsFunc(q.waiting, (*operation).isAsked)
 }
 
 func (q *queue) take() []*operation {
@@ -216,11 +215,17 @@ func (q *queue) putBack(ops []*operation) {
 	}
 }
 
-// do runs f in a transaction, perhaps together with others, and returns when
+// do runs f, for which somebody waits in front of a screen, in a transaction, perhaps
+// together with others, and returns when
 // it is on disk or has failed. f must either return nil, or return an error
 // having written nothing, or return batch.abort's error, which fails
 // everything in the transaction.
 func (r *Replica) do(ctx context.Context, f func(*batch) error) error {
+	return r.submit(ctx, &operation{run: f, asked: true, done: make(chan error, 1)})
+}
+
+// doReceived is do for what a peer has told.
+func (r *Replica) doReceived(ctx context.Context, f func(*batch) error) error {
 	return r.submit(ctx, &operation{run: f, done: make(chan error, 1)})
 }
 
@@ -253,7 +258,7 @@ func (r *Replica) submit(ctx context.Context, op *operation) error {
 				began := time.Now()
 				r.commit(ops)
 				r.queue.took = time.Since(began)
-				if slices.ContainsFunc(ops, (*operation).asked) {
+				if slices.ContainsFunc(ops, (*operation).isAsked) {
 					r.queue.answered = r.queue.took
 				}
 			}

@@ -18,7 +18,7 @@ import (
 // AcceptRoster takes a roster offered by anybody. A lower epoch is
 // [roster.ErrStale], which is harmless; the same roster again is nil.
 func (r *Replica) AcceptRoster(ctx context.Context, encoded []byte) error {
-	err := r.do(ctx, func(b *batch) error {
+	err := r.doReceived(ctx, func(b *batch) error {
 		current := b.roster
 		if current == nil {
 			current = r.roster.Load()
@@ -58,7 +58,7 @@ func (r *Replica) AcceptReceipt(ctx context.Context, encoded []byte) error {
 		err = receipt.Verify(r.coordinator)
 	}
 	if err == nil {
-		err = r.do(ctx, func(b *batch) error { return b.acceptReceipt(&receipt, bytes.Clone(encoded)) })
+		err = r.doReceived(ctx, func(b *batch) error { return b.acceptReceipt(&receipt, bytes.Clone(encoded)) })
 	}
 	if err != nil {
 		return fmt.Errorf("accept receipt: %w", err)

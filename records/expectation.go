@@ -53,7 +53,7 @@ func (q *queue) expects(n [2]int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
-	case slices.ContainsFunc(q.waiting, (*operation).asked):
+	case slices.ContainsFunc(q.waiting, (*operation).isAsked):
 		return false
 	case q.settled[expectedSmall] < n[expectedSmall] && len(q.waiting) < maxBatch:
 		return true

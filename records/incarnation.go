@@ -74,7 +74,7 @@ func (b *batch) sealIncarnation() error {
 // so that a new one begins in any case.
 func (r *Replica) Behind(ctx context.Context, h *Head, holder identity.DeviceID) (changed bool, err error) {
 	var renewed, parted bool
-	err = r.do(ctx, func(b *batch) error {
+	err = r.doReceived(ctx, func(b *batch) error {
 		if h.IsZero() {
 			b.renew("another process runs the same incarnation")
 			renewed = true
@@ -108,7 +108,7 @@ func (r *Replica) Behind(ctx context.Context, h *Head, holder identity.DeviceID)
 		way.coordinator = holder == r.coordinator.ID()
 	}
 	if err == nil && !h.IsZero() {
-		err = r.do(ctx, func(b *batch) (err error) {
+		err = r.doReceived(ctx, func(b *batch) (err error) {
 			parted, err = b.part(h, way)
 			if err == nil && !parted && way.other && !way.held {
 				err = b.reconciled(h.Log)

@@ -31,7 +31,7 @@ func (r *Replica) AcceptKey(ctx context.Context, encoded []byte) error {
 		err = checkKey(k, r.coordinator, r.zone)
 	}
 	if err == nil {
-		err = r.do(ctx, func(b *batch) error { return b.acceptKey(k) })
+		err = r.doReceived(ctx, func(b *batch) error { return b.acceptKey(k) })
 	}
 	if errors.Is(err, roster.ErrConflictingKey) {
 		r.cfg.Logger.Warn("a zone key was refused", "key", k, "because", err)

@@ -456,22 +456,31 @@ func TestVersionThatNeverWas(t *testing.T) {
 	finish(t, b, a, ref, l, records.Plan{})
 }
 
-// What makes a difference small is what is live, however much was written.
+// What makes a difference small is what is live at the head, however much was written
+// and is staged above it.
 func TestSmallIsWhatIsLive(t *testing.T) {
-	z := newZone(t, 1)
-	a := z.found(t, 0, storetest.NewMemory())
+	z := newZone(t, 2)
+	a, b := z.found(t, 0, storetest.NewMemory()), z.found(t, 1, storetest.NewMemory())
 	ref := stageLog(a)
 	all := make([]records.Record, records.SmallEntries+1)
 	for i := range all {
 		all[i] = reg(fmt.Sprint("k", i), "b")
 	}
-	for range 2 {
-		if err := put(a, all[1:]...); err != nil {
+	for _, some := range [][]records.Record{all[1:], all[1:100]} {
+		if err := put(a, some...); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if d, err := a.Difference(t.Context(), ref, 0, 0); err != nil || len(d.Entries) != records.SmallEntries {
-		t.Errorf("%d are live: %v", records.SmallEntries, err)
+	small := func(r *records.Replica) *records.Difference {
+		t.Helper()
+		d, err := r.Difference(t.Context(), ref, 0, 0)
+		if err != nil || len(d.Entries) != records.SmallEntries {
+			t.Fatalf("%d are live: %v", records.SmallEntries, err)
+		}
+		return d
+	}
+	if err := b.AcceptDifference(t.Context(), small(a)); err != nil {
+		t.Fatal(err)
 	}
 	if err := put(a, all[0]); err != nil {
 		t.Fatal(err)
@@ -479,6 +488,13 @@ func TestSmallIsWhatIsLive(t *testing.T) {
 	if _, err := a.Difference(t.Context(), ref, 0, 0); !errors.Is(err, records.ErrLarge) {
 		t.Errorf("one more is live: %v", err)
 	}
+	l, p := list(t, b, a, ref)
+	for _, n := range p.Needs {
+		if err := b.AcceptSegmentData(t.Context(), segment(t, a, ref, l, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	small(b) // at its head, beyond which there is more
 }
 
 // The limits of a segment hold at both ends, and what is larger than a small

@@ -33,8 +33,13 @@ func TestCrew(t *testing.T) {
 				t.Errorf("%d goroutines wait for more, want %d", len(c.idle), spare)
 			}
 		}
-		done := false
-		c.run(func() { done = true })
+		done, release := false, make(chan struct{})
+		c.run(func() { <-release; done = true })
+		synctest.Wait()
+		if len(c.idle) != spare-1 {
+			t.Errorf("%d goroutines wait while one of %d works", len(c.idle), spare)
+		}
+		close(release)
 		c.end()
 		if !done {
 			t.Error("the crew ended before what it was given")

@@ -20,6 +20,7 @@ import (
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/boltstore"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // tidyUp tidies a store until there is nothing to do.
@@ -458,11 +459,19 @@ func TestErasedTextLeavesRuns(t *testing.T) {
 	if !s.HoldsPacked(secret) {
 		t.Fatal("the text is in no run")
 	}
+	codec, err := packing.Shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shelf := codec.Shelf()
 	if err := update(s, func(tx records.WriteTx) error { return tx.Replace(1, entry(erased).ToStub(), &env) }); err != nil {
 		t.Fatal(err)
 	}
 	if s.HoldsPacked(secret) {
 		t.Error("the text is still there")
+	}
+	if codec.Shelf() == shelf {
+		t.Error("the run that had the text may be kept open")
 	}
 	stub := records.Entry{}
 	err = s.View(t.Context(), func(tx records.Tx) (err error) {

@@ -29,7 +29,7 @@ func (s *Store) Check(ctx context.Context, report func(problem error)) error {
 			problems++
 			report(pageProblem(problem))
 		}
-		t := &readTx{bolt: tx}
+		t := &readTx{bolt: tx, shelf: s.codec.Shelf()}
 		return t.checkBlocks(func(problem error) {
 			problems++
 			report(problem)

@@ -18,6 +18,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // lockTimeout is how long Open waits for another process that has the file.
@@ -182,8 +183,12 @@ func open(path string, o Options) (*Store, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	codec, err := packing.Shared()
+	if err != nil {
+		return nil, err
+	}
 	var db *bolt.DB
-	err := guard(new(true), func() (err error) {
+	err = guard(new(true), func() (err error) {
 		db, err = openBolt(path, o, 0)
 		if err == nil {
 			err = db.View(examine)
@@ -210,7 +215,7 @@ func open(path string, o Options) (*Store, error) {
 	if err := os.Remove(path + shrinkingSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Join(err, db.Close())
 	}
-	s := &Store{path: path, options: o, logger: o.logger(), writer: make(chan struct{}, 1), tidyLeast: tidyEntries, packer: newPacker()}
+	s := &Store{path: path, options: o, codec: codec, logger: o.logger(), writer: make(chan struct{}, 1), tidyLeast: tidyEntries, packer: newPacker()}
 	s.db.Store(db)
 	return s, nil
 }

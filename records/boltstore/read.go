@@ -9,6 +9,7 @@ import (
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // readTx is records.Tx over one bbolt transaction.
@@ -17,6 +18,7 @@ type readTx struct {
 	inside  bool                      // bbolt is at work, see guard
 	buckets [bucketCount]*bolt.Bucket // as far as they were used
 	cursors [bucketCount]*bolt.Cursor // see cursor
+	shelf   *packing.Shelf            // from before it began
 	opened  [keptOpen]*opened
 	next    int // of opened to give up
 

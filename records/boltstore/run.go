@@ -102,11 +102,7 @@ func (t *readTx) open(r *run) (*opened, error) {
 			return o, nil
 		}
 	}
-	codec, err := packing.Shared()
-	if err != nil {
-		return nil, err
-	}
-	entries, err := codec.Look(r.packed.Run)
+	entries, err := t.shelf.Look(r.packed.Run)
 	if err == nil && (len(entries) != r.packed.Count || entries[0].Counter != r.first || entries[len(entries)-1].Counter != r.last) {
 		err = packing.ErrRun
 	}

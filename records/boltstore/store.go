@@ -19,6 +19,7 @@ import (
 type Store struct {
 	path    string
 	options Options
+	codec   *packing.Codec
 	db      atomic.Pointer[bolt.DB] // another one after a Shrink
 	logger  *slog.Logger
 	writer  chan struct{} // holds a token while an Update or a Check runs
@@ -40,7 +41,7 @@ func (s *Store) View(ctx context.Context, f func(records.Tx) error) error {
 	if err := s.usable(ctx); err != nil {
 		return fmt.Errorf("read store: %w", err)
 	}
-	t := new(readTx)
+	t := &readTx{shelf: s.codec.Shelf()}
 	return guard(&t.inside, func() error {
 		tx, err := s.begin()
 		if err != nil {
@@ -65,7 +66,7 @@ func (s *Store) update(ctx context.Context, f func(*writeTx) error) error {
 		return fmt.Errorf("update store: %w", err)
 	}
 	defer release()
-	t := newWriteTx()
+	t := newWriteTx(s.codec.Shelf())
 	t.noting = s.journal != nil
 	return guard(&t.inside, func() error {
 		tx, err := s.db.Load().Begin(true)
@@ -88,18 +89,10 @@ func (s *Store) update(ctx context.Context, f func(*writeTx) error) error {
 			s.journal.add(t.changes)
 		}
 		if t.erased {
-			forget()
+			s.codec.Forget()
 		}
 		return nil
 	})
-}
-
-// forget gives up the runs that are kept opened: one of them had what was erased. Who began
-// to read before that may keep it once more, for as long as others push it out.
-func forget() {
-	if codec, err := packing.Shared(); err == nil {
-		codec.Forget()
-	}
 }
 
 // begin begins to read. A file that was closed meanwhile has been replaced by

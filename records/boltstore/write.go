@@ -13,6 +13,7 @@ import (
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // writeTx is records.WriteTx over one bbolt transaction. What it changes in
@@ -42,8 +43,8 @@ type gap struct {
 	from, to uint64
 }
 
-func newWriteTx() *writeTx {
-	return &writeTx{registers: map[string]*register{}, events: map[eventKey]struct{}{}, punched: map[runKey]uint64{}, covered: map[runKey]uint64{}}
+func newWriteTx(shelf *packing.Shelf) *writeTx {
+	return &writeTx{readTx: readTx{shelf: shelf}, registers: map[string]*register{}, events: map[eventKey]struct{}{}, punched: map[runKey]uint64{}, covered: map[runKey]uint64{}}
 }
 
 // alloc returns n bytes of capacity that last until the commit.

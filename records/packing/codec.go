@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -30,12 +31,13 @@ type Codec struct {
 	encoder *zstd.Encoder
 	short   *zstd.Encoder // for up to shortBytes
 	decoder *zstd.Decoder
-	shelf   *shelf
+	shelf   atomic.Pointer[Shelf]
 }
 
 // shortBytes is up to where the encoder is used whose tables are a fifth as large: what
-// is short is no denser for larger ones, most devices never pack more at a time, and a MiB
-// of memory that nobody has used yet is what takes longest in a first session.
+// is short is longer by a few in a hundred for that, but most devices never pack more at
+// a time, and a MiB of memory that nobody has used yet is what takes longest in a first
+// session.
 const shortBytes = 8 << 10
 
 // NewCodec returns a Codec that packs and opens on at most workers threads at
@@ -57,7 +59,9 @@ func NewCodec(workers int) (*Codec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make decoder: %w", err)
 	}
-	return &Codec{encoder, short, decoder, newShelf()}, nil
+	c := &Codec{encoder: encoder, short: short, decoder: decoder}
+	c.Forget()
+	return c, nil
 }
 
 // newEncoder returns an encoder, which takes memory when it is first used.
@@ -162,22 +166,13 @@ func (c *Codec) Unpack(runs []records.Run) ([]records.Entry, error) {
 	return entries, err
 }
 
-// Look returns the entries of one run, of which those are kept for the next time
-// that were looked at last. They are not to be changed, and share memory with a run
-// that was not compressed. Errors are those of Unpack.
-func (c *Codec) Look(r records.Run) ([]records.Entry, error) {
-	if entries, ok := c.shelf.get(r); ok {
-		return entries, nil
-	}
-	entries, err := c.Unpack([]records.Run{r})
-	if err == nil {
-		c.shelf.put(r, entries)
-	}
-	return entries, err
-}
+// Shelf returns what keeps opened runs for those who read. A transaction asks for it
+// before it begins: after Forget, those that see what was there before then put nothing
+// on the shelf of others.
+func (c *Codec) Shelf() *Shelf { return c.shelf.Load() }
 
-// Forget gives up what Look keeps, in which there may be what has been erased.
-func (c *Codec) Forget() { c.shelf.clear() }
+// Forget puts an empty shelf in the place of the one that there is.
+func (c *Codec) Forget() { c.shelf.Store(newShelf(c)) }
 
 // Open is Unpack that also says how many entries each run holds; runs without
 // any are left out.

@@ -9,11 +9,12 @@ import (
 	"github.com/classmesh/classmesh/records"
 )
 
-// shelf keeps the runs that were opened last, opened. It knows them by their bytes and by
+// Shelf keeps the runs that were opened last, opened. It knows them by their bytes and by
 // nothing else, so whatever becomes of a log or a store, what it has is right. It is safe
 // for concurrent use.
-type shelf struct {
-	seed maphash.Seed
+type Shelf struct {
+	codec *Codec
+	seed  maphash.Seed
 
 	mu    sync.Mutex
 	runs  []*shelved // the last used last
@@ -23,24 +24,43 @@ type shelf struct {
 // shelved is an opened run. Nothing of it changes, and it shares no memory with what
 // it was opened from.
 type shelved struct {
-	hash    uint64 // of data, to find it
+	hash    uint64 // of the run's bytes, to find it
 	run     records.Run
 	entries []records.Entry
 	bytes   int
 }
 
-// shelfBytes bounds what is kept: some thirty runs, which are those of a learner, or of
-// a class whose devices have few. One that takes more than an eighth is not kept.
-const shelfBytes = 4 << 20
+// Bounds of what is kept: the runs of a learner, or of a class whose devices have few.
+// What takes more than an eighth is not kept.
+const (
+	shelfRuns  = 64
+	shelfBytes = 4 << 20
+)
 
 // entryBytes is about what an opened entry takes, besides its own bytes.
 const entryBytes = 64
 
-func newShelf() *shelf { return &shelf{seed: maphash.MakeSeed()} }
+func newShelf(c *Codec) *Shelf { return &Shelf{codec: c, seed: maphash.MakeSeed()} }
 
-// get returns the entries of a run that is on the shelf.
-func (s *shelf) get(r records.Run) (entries []records.Entry, ok bool) {
+// Look returns the entries of one run, from the shelf if it is there. They are not to
+// be changed, and share memory with a run that was not compressed. Errors are those of
+// [Codec.Unpack].
+func (s *Shelf) Look(r records.Run) ([]records.Entry, error) {
+	if r.Packed == 0 {
+		return s.codec.Unpack([]records.Run{r})
+	}
 	hash := maphash.Bytes(s.seed, r.Data)
+	if entries, ok := s.get(hash, r); ok {
+		return entries, nil
+	}
+	entries, err := s.codec.Unpack([]records.Run{r})
+	if n := len(r.Data) + r.Size() + entryBytes*cap(entries); err == nil && n <= shelfBytes/8 {
+		s.put(&shelved{hash, r.Clone(), entries, n})
+	}
+	return entries, err
+}
+
+func (s *Shelf) get(hash uint64, r records.Run) (entries []records.Entry, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, k := range slices.Backward(s.runs) {
@@ -53,28 +73,15 @@ func (s *shelf) get(r records.Run) (entries []records.Entry, ok bool) {
 }
 
 // put keeps a run, and gives up those that were not used for longest.
-func (s *shelf) put(r records.Run, entries []records.Entry) {
-	n := len(r.Data) + r.Size() + entryBytes*len(entries)
-	if r.Packed == 0 || n > shelfBytes/8 { // what is not compressed shares its memory
-		return
-	}
-	k := &shelved{maphash.Bytes(s.seed, r.Data), r.Clone(), entries, n}
+func (s *Shelf) put(k *shelved) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.runs = append(s.runs, k)
-	s.bytes += n
+	s.bytes += k.bytes
 	gone := 0
-	for s.bytes > shelfBytes {
+	for len(s.runs)-gone > shelfRuns || s.bytes > shelfBytes {
 		s.bytes -= s.runs[gone].bytes
 		gone++
 	}
 	s.runs = slices.Delete(s.runs, 0, gone)
-}
-
-// clear gives up all.
-func (s *shelf) clear() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.runs)
-	s.runs, s.bytes = s.runs[:0], 0
 }
