@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"sync"
 	"time"
 
 	"github.com/classmesh/classmesh/web/content"
@@ -22,8 +23,8 @@ type assets map[string]asset
 
 type asset struct {
 	data      []byte
-	zipped    []byte // the same as a gzip file
-	version   string // hash of data
+	zipped    func() []byte // the same as a gzip file
+	version   string        // hash of data
 	mediaType string
 }
 
@@ -50,7 +51,8 @@ func loadAssets() (assets, error) {
 			return nil, fmt.Errorf("read static file %s: its type is not known", f.Name())
 		}
 		h := sha256.Sum256(data)
-		all[f.Name()] = asset{data, gzipped([]*part{oncePart(data)}), hex.EncodeToString(h[:8]), mediaType}
+		zipped := sync.OnceValue(func() []byte { return gzipped([]*part{oncePart(data)}) })
+		all[f.Name()] = asset{data, zipped, hex.EncodeToString(h[:8]), mediaType}
 	}
 	return all, nil
 }
@@ -84,7 +86,7 @@ func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
 	if takesGzip(r) {
 		h.Set("ETag", `"`+f.version+`-gzip"`)
 		h.Set("Content-Encoding", "gzip")
-		f.data = f.zipped
+		f.data = f.zipped()
 	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(f.data))
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -69,6 +70,25 @@ func TestRepeatsAreBounded(t *testing.T) {
 	}
 }
 
+// Every page can be read, which happens when it is first asked for.
+func TestPagesAreRead(t *testing.T) {
+	set, err := loadPages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if set["layout"] != nil || set["class"] == nil {
+		t.Errorf("the pages are %v", slices.Collect(maps.Keys(set)))
+	}
+	for name, read := range set {
+		page, err := read()
+		if err != nil {
+			t.Error(err)
+		} else if again, _ := read(); again != page || page.Lookup("layout.html") == nil {
+			t.Errorf("page %s: another one the second time, or no layout", name)
+		}
+	}
+}
+
 func TestTexts(t *testing.T) {
 	c, err := loadCatalogue()
 	if err != nil {
@@ -101,7 +121,7 @@ func TestTexts(t *testing.T) {
 			t.Errorf("%d: %q, %v", n, got, err)
 		}
 	}
-	for _, bad := range []string{`{}`, `{"direction": "up"}`, `{"direction": "ltr", "x": {"one": "1"}}`, `[]`} {
+	for _, bad := range []string{`{}`, `{"direction": "up"}`, `{"direction": "ltr", "x": {"one": "1"}}`, `{"direction": "ltr", "x": {"one": 1, "other": "2"}}`, `{"direction": "ltr", "x": 5}`, `[]`} {
 		if _, err := parseLanguage("fr", []byte(bad)); err == nil {
 			t.Errorf("%s is taken", bad)
 		}
@@ -135,18 +155,18 @@ func TestLanguages(t *testing.T) {
 				t.Errorf("%s has a text %q that English has not", l.Tag, key)
 				continue
 			}
-			if got := values(text["other"]); got != values(want["other"]) {
-				t.Errorf("%s of %s has the values %s, want %s", key, l.Tag, got, values(want["other"]))
+			if got := values(text.other); got != values(want.other) {
+				t.Errorf("%s of %s has the values %s, want %s", key, l.Tag, got, values(want.other))
 			}
-			if len(text) == 1 {
+			if text.forms == nil {
 				continue
 			}
 			for _, form := range forms[l.Tag] {
-				if text[form] == "" {
+				if text.forms[form] == "" {
 					t.Errorf("%s of %s has no form %q", key, l.Tag, form)
 				}
-				for _, v := range strings.Fields(values(text[form])) {
-					if !strings.Contains(text["other"], v) {
+				for _, v := range strings.Fields(values(text.forms[form])) {
+					if !strings.Contains(text.other, v) {
 						t.Errorf("%s of %s: the form %q has the value %s", key, l.Tag, form, v)
 					}
 				}

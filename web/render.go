@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/classmesh/classmesh/records/classroom"
@@ -18,32 +19,38 @@ import (
 //go:embed pages
 var pageFiles embed.FS
 
-// pageSet is the templates by name: pages/NAME.html within pages/layout.html.
-type pageSet map[string]*template.Template
+// pageSet is the templates by name: pages/NAME.html within pages/layout.html. Each is read
+// when it is first asked for: all of them take as long as the rest of a device's start.
+type pageSet map[string]func() (*template.Template, error)
 
 func loadPages() (pageSet, error) {
-	// The names must be known when templates are parsed.
-	layout, err := template.New("layout.html").ParseFS(pageFiles, "pages/layout.html", "pages/parts.html")
-	if err != nil {
-		return nil, fmt.Errorf("read pages: %w", err)
-	}
 	names, err := fs.Glob(pageFiles, "pages/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("list pages: %w", err)
 	}
+	// Of this, which is never executed, each page is a copy.
+	layout := sync.OnceValues(func() (*template.Template, error) {
+		return template.New("layout.html").ParseFS(pageFiles, "pages/layout.html", "pages/parts.html")
+	})
 	set := pageSet{}
 	for _, file := range names {
 		name := strings.TrimSuffix(path.Base(file), ".html")
 		if name == "layout" || name == "parts" {
 			continue
 		}
-		t, err := layout.Clone()
-		if err != nil {
-			return nil, fmt.Errorf("read page %s: %w", name, err)
-		}
-		if set[name], err = t.ParseFS(pageFiles, file); err != nil {
-			return nil, fmt.Errorf("read page %s: %w", name, err)
-		}
+		set[name] = sync.OnceValues(func() (*template.Template, error) {
+			t, err := layout()
+			if err == nil {
+				t, err = t.Clone()
+			}
+			if err == nil {
+				t, err = t.ParseFS(pageFiles, file)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read page %s: %w", name, err)
+			}
+			return t, nil
+		})
 	}
 	return set, nil
 }
@@ -75,9 +82,13 @@ func (o *output) cut() {
 
 // render makes a page and sends it.
 func (s *Server) render(w http.ResponseWriter, v *visit, status int, name string, data any) error {
-	t := s.pages[name]
-	if t == nil {
+	read := s.pages[name]
+	if read == nil {
 		return fmt.Errorf("show page: there is no page %q", name)
+	}
+	t, err := read()
+	if err != nil {
+		return fmt.Errorf("show page: %w", err)
 	}
 	var out output
 	if err := t.Execute(&out, &view{s, v, t, &out, data}); err != nil {

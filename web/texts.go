@@ -38,25 +38,43 @@ type language struct {
 	texts     map[string]text
 }
 
-// text is one text by plural form; one that depends on no number has the form
-// "other" only.
-type text map[string]string
+// text is one text. Where it depends on a number, forms has it by plural form, but for
+// the form "other", which every text has.
+type text struct {
+	other string
+	forms map[string]string
+}
 
-func (t *text) UnmarshalJSON(b []byte) error {
-	var plain string
-	if json.Unmarshal(b, &plain) == nil {
-		*t = text{"other": plain}
-		return nil
+// of returns a plural form, or that which stands for all that are not there.
+func (t *text) of(form string) string {
+	if s, ok := t.forms[form]; ok {
+		return s
 	}
-	var forms map[string]string
-	if err := json.Unmarshal(b, &forms); err != nil {
-		return err
+	return t.other
+}
+
+// newText makes a text of what JSON has for it: a string, or strings by plural form.
+func newText(value any) (text, error) {
+	if s, ok := value.(string); ok {
+		return text{other: s}, nil
 	}
-	if forms["other"] == "" {
-		return fmt.Errorf("a text has no form %q", "other")
+	values, ok := value.(map[string]any)
+	if !ok {
+		return text{}, fmt.Errorf("it is neither a text nor texts by plural form, but %v", value)
 	}
-	*t = forms
-	return nil
+	t := text{forms: make(map[string]string, len(values))}
+	for form, value := range values {
+		s, ok := value.(string)
+		if !ok {
+			return text{}, fmt.Errorf("the form %q is no text, but %v", form, value)
+		}
+		t.forms[form] = s
+	}
+	if t.other = t.forms["other"]; t.other == "" {
+		return text{}, fmt.Errorf("it has no form %q", "other")
+	}
+	delete(t.forms, "other")
+	return t, nil
 }
 
 func loadCatalogue() (*catalogue, error) {
@@ -102,10 +120,17 @@ func parseLanguage(name string, b []byte) (*language, error) {
 	if l.tag, err = xlanguage.Parse(name); err != nil {
 		return nil, fmt.Errorf("the name of the file is not a language: %w", err)
 	}
-	if err := json.Unmarshal(b, &l.texts); err != nil {
+	var values map[string]any
+	if err := json.Unmarshal(b, &values); err != nil {
 		return nil, err
 	}
-	l.Direction = l.texts["direction"]["other"]
+	l.texts = make(map[string]text, len(values))
+	for key, value := range values {
+		if l.texts[key], err = newText(value); err != nil {
+			return nil, fmt.Errorf("the text %q: %w", key, err)
+		}
+	}
+	l.Direction = l.texts["direction"].other
 	if l.Direction != "ltr" && l.Direction != "rtl" {
 		return nil, fmt.Errorf("direction is %q instead of ltr or rtl", l.Direction)
 	}
@@ -148,10 +173,7 @@ func (l *language) text(key string, args ...any) (string, error) {
 			form = l.pluralForm(args[i+1])
 		}
 	}
-	s, ok := t[form]
-	if !ok {
-		s = t["other"]
-	}
+	s := t.of(form)
 	if len(values) > 0 {
 		s = strings.NewReplacer(values...).Replace(s)
 	}
