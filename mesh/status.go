@@ -222,7 +222,7 @@ func (n *Node) Neighbours() []Neighbour {
 		list = append(list, Neighbour{l.peer, l.conn.RemoteAddr().String()})
 	}
 	slices.SortFunc(list, func(a, b Neighbour) int { return a.Device.Compare(b.Device) })
-	return slices.CompactFunc(list, func(a, b Neighbour) bool { return a.Device == b.Device }) // one link gives way to another
+	return list
 }
 
 // HasUplink reports whether a session with the coordinator is open that it has
