@@ -21,7 +21,7 @@ build:
 # race detector makes too slow, or counts wrongly, is run without it afterwards. A
 # process with it lives on for so long after its end, by default for a second, and
 # tests start many processes one after the other.
-NORACE := TestSimulator|TestScripts|TestReplicas|TestPublishing|TestRevision|TestSpread|TestUplinkLimit|TestRandomFaults|TestThirtyDevices|TestAskedWhileOthersBring|TestAllocations|TestChoice|TestQuietLAN|TestModel|TestLiarsHide|TestCopiesLose|Conform|TestMemory|TestKilledWhile(Working|Syncing)|TestReplicaKilled|TestRowsAndBlocks|TestBytesOfAComparison|TestTwoHundred|TestRevokedDevice
+NORACE := TestSimulator|TestScripts|TestReplicas|TestPublishing|TestRevision|TestSpread|TestUplinkLimit|TestRandomFaults|TestThirtyDevices|TestAskedWhileOthersBring|TestAllocations|TestChoice|TestQuietLAN|TestModel|TestLiarsHide|TestCopiesLose|Conform|TestMemory|TestKilledWhile(Working|Syncing)|TestReplicaKilled|TestRowsAndBlocks|TestBytesOfAComparison|TestTwoHundred|TestRevokedDevice|TestMeasure
 test: vet
 	@$(if $(RACE),,echo "left out: the race detector, because there is no C compiler ($$($(GO) env CC))")
 	@$(GO) run .ci/report/main.go $(if $(RACE),CGO_ENABLED=1 GORACE=atexit_sleep_ms=100) $(RACE) -vet=off -p 3 -timeout 25m ./...
@@ -29,7 +29,7 @@ test: vet
 
 # What the race detector does not get to, beside the core on arm64, which is one process.
 test-norace:
-	@$(if $(RACE),$(GO) run .ci/report/main.go -run '$(NORACE)' ./mesh/exchange ./mesh ./records ./records/storetest ./records/boltstore ./cmd/classmesh ./discovery/gossip ./coordinator)
+	@$(if $(RACE),$(GO) run .ci/report/main.go -run '$(NORACE)' ./mesh/exchange ./mesh ./records ./records/storetest ./records/boltstore ./cmd/classmesh ./discovery/gossip ./coordinator ./cmd/bench)
 
 # The program on small networks with faults: cut, lossy, thin, filtered. It needs
 # root, ip, tc and nft, and says so if they are not there; make test runs it too.

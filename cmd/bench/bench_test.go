@@ -49,7 +49,7 @@ func TestMeasure(t *testing.T) {
 		}
 	}
 	for _, id := range []string{"first/2k/records", "worst/one-log/rate", "small/fsync/class-p95", "page/2k/changed", "limit/quic"} {
-		if len(b.table.figure(id).values) == 0 {
+		if b.table.wants(id) && len(b.table.figure(id).values) == 0 {
 			t.Errorf("row %s was not measured", id)
 		}
 	}
