@@ -43,10 +43,7 @@ var (
 func (r *Replica) AcceptDifference(ctx context.Context, d *Difference) error {
 	var puts []Put
 	var sets []*set
-	expected := d.Expected
-	if expected == nil {
-		expected = r.Expect(false)
-	}
+	expected := r.expecting(d.Expected, false)
 	err := r.verifying(ctx, expected, func() (err error) {
 		if puts, err = d.verify(r); err == nil {
 			sets = partition(puts, d.Firsts)

@@ -29,6 +29,14 @@ func (r *Replica) Expect(bulk bool) *Expectation {
 	return e
 }
 
+// expecting returns e, or what is expected from now on if nobody has said so before.
+func (r *Replica) expecting(e *Expectation, bulk bool) *Expectation {
+	if e == nil {
+		e = r.Expect(bulk)
+	}
+	return e
+}
+
 // Withdraw says that nothing comes. It does nothing after that, when it has come, or
 // where nothing was expected: e may be nil.
 func (e *Expectation) Withdraw() {

@@ -135,10 +135,7 @@ func (b *batch) storeTarget(br *branch, known StartList) error {
 func (r *Replica) AcceptSegmentData(ctx context.Context, s *SegmentData) error {
 	var t *target
 	var all *set
-	expected := s.Expected
-	if expected == nil {
-		expected = r.Expect(true)
-	}
+	expected := r.expecting(s.Expected, true)
 	err := r.verifying(ctx, expected, func() (err error) {
 		t, all, err = r.verifySegment(s)
 		return err

@@ -48,7 +48,7 @@ func TestMeshInWords(t *testing.T) {
 		}, []string{"Not seen", "Does not answer"}},
 		{"slow", web.StateConnected, web.Mesh{Peers: []web.MeshPeer{{Device: a, State: web.PeerConnected, Transport: "websocket", Via: []string{"typed", "owl"}}},
 			Problems: []web.MeshProblem{{Name: "no UDP", Words: "unused"}, {Name: "copy", Words: "unused", Detail: "Room 7: 10.0.0.1"}, {Name: "eclipse", Words: "It is dark."}}}, []string{
-			"linked to 1 of 4 others", "They are comparing what each has", "the slower way (TCP), because UDP", "an address that somebody typed",
+			"linked to 1 of 4 others", "They are comparing what each has", "the slower way (TCP): UDP did not get through, or too slowly", "an address that somebody typed",
 			"owl", `class="own slow"`, "seems to let only the slower way", "It is dark.", "one and the same identity", "(\u2068Room 7: 10.0.0.1\u2069)",
 		}, []string{"unused"}},
 		{"apart", web.StateOffline, web.Mesh{Problems: []web.MeshProblem{{Name: "isolated"}}, Peers: []web.MeshPeer{

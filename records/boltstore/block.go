@@ -168,12 +168,8 @@ type openedBlock struct {
 }
 
 // open returns a block with its registers. Nothing of it is trusted.
-func (b *blockRow) open() (*openedBlock, error) {
+func (b *blockRow) open(codec *packing.Codec) (*openedBlock, error) {
 	count, _, frame, err := b.split()
-	if err != nil {
-		return nil, err
-	}
-	codec, err := packing.Shared()
 	if err != nil {
 		return nil, err
 	}
@@ -299,8 +295,8 @@ func (o *openedBlock) find(key []byte) (i int, found bool, err error) {
 
 // check reports what is wrong with a block that reading would not meet: keys that do
 // not rise or stand outside, and a filter that hides one.
-func (b *blockRow) check() error {
-	o, err := b.open()
+func (b *blockRow) check(codec *packing.Codec) error {
+	o, err := b.open(codec)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (t *readTx) openBlock(b *blockRow) (*openedBlock, error) {
 	if o := t.openedBlocks[string(b.first)]; o != nil {
 		return o, nil
 	}
-	o, err := b.open()
+	o, err := b.open(t.codec)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +181,7 @@ func (t *readTx) checkBlocks(report func(error)) error {
 	row := blockRow{known: true}
 	look := func() {
 		if row.first != nil {
-			if err := row.check(); err != nil {
+			if err := row.check(t.codec); err != nil {
 				report(err)
 			}
 		}

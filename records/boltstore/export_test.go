@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/classmesh/classmesh/records"
+	"github.com/classmesh/classmesh/records/packing"
 )
 
 // Break does to the store what a disk does that fails within a commit.
@@ -38,7 +39,11 @@ func (s *Store) Noting() bool {
 
 // OpenBlock opens what may be a block under its key, and looks at all of it.
 func OpenBlock(key, value []byte) error {
-	return (&blockRow{known: true, first: key, value: value}).check()
+	codec, err := packing.Shared()
+	if err != nil {
+		return err
+	}
+	return (&blockRow{known: true, first: key, value: value}).check(codec)
 }
 
 // Rows returns how many blocks there are, how many registers in them, and how many
@@ -78,7 +83,7 @@ func (s *Store) Holds(text string) (found bool) {
 	err := s.View(context.Background(), func(tx records.Tx) error {
 		t := tx.(*readTx)
 		err := t.scan(blocks, nil, nil, func(k, v []byte) (bool, error) {
-			o, err := (&blockRow{first: k, value: v}).open()
+			o, err := (&blockRow{first: k, value: v}).open(t.codec)
 			for i := 0; err == nil && i < len(o.newest); i++ {
 				found = found || bytes.Contains(o.newest[i].Body, []byte(text))
 			}

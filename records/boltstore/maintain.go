@@ -20,16 +20,17 @@ func (s *Store) Check(ctx context.Context, report func(problem error)) error {
 	defer release()
 	problems := 0
 	err = guard(new(bool), func() error {
+		t := newReadTx(s.codec)
 		tx, err := s.begin()
 		if err != nil {
 			return mapError(err)
 		}
 		defer tx.Rollback()
+		t.bolt = tx
 		for problem := range tx.Check() {
 			problems++
 			report(pageProblem(problem))
 		}
-		t := &readTx{bolt: tx, shelf: s.codec.Shelf()}
 		return t.checkBlocks(func(problem error) {
 			problems++
 			report(problem)

@@ -18,13 +18,17 @@ type readTx struct {
 	inside  bool                      // bbolt is at work, see guard
 	buckets [bucketCount]*bolt.Bucket // as far as they were used
 	cursors [bucketCount]*bolt.Cursor // see cursor
-	shelf   *packing.Shelf            // from before it began
+	codec   *packing.Codec
+	shelf   *packing.Shelf // from before it began
 	opened  [keptOpen]*opened
 	next    int // of opened to give up
 
 	block        blockRow                // the last that was looked for
 	openedBlocks map[string]*openedBlock // by first key
 }
+
+// newReadTx is called before bbolt's transaction begins.
+func newReadTx(c *packing.Codec) readTx { return readTx{codec: c, shelf: c.Shelf()} }
 
 func (t *readTx) bucket(n bucket) *bolt.Bucket {
 	b := t.buckets[n]

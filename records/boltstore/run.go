@@ -437,12 +437,8 @@ func (t *writeTx) repack(s records.Slot, from, to uint64) error {
 		}
 		return nil
 	}
-	codec, err := packing.Shared()
-	if err != nil {
-		return err
-	}
 	at := 0
-	for _, p := range codec.PackRuns(list) {
+	for _, p := range t.codec.PackRuns(list) {
 		if err := t.setRun(s, list[at].Counter, list[at+p.Count-1].Counter, &p); err != nil {
 			return err
 		}

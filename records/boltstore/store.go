@@ -41,7 +41,7 @@ func (s *Store) View(ctx context.Context, f func(records.Tx) error) error {
 	if err := s.usable(ctx); err != nil {
 		return fmt.Errorf("read store: %w", err)
 	}
-	t := &readTx{shelf: s.codec.Shelf()}
+	t := newReadTx(s.codec)
 	return guard(&t.inside, func() error {
 		tx, err := s.begin()
 		if err != nil {
@@ -49,7 +49,7 @@ func (s *Store) View(ctx context.Context, f func(records.Tx) error) error {
 		}
 		defer tx.Rollback() // ends a View, and cannot fail
 		t.bolt = tx
-		return f(t)
+		return f(&t)
 	})
 }
 
@@ -66,7 +66,7 @@ func (s *Store) update(ctx context.Context, f func(*writeTx) error) error {
 		return fmt.Errorf("update store: %w", err)
 	}
 	defer release()
-	t := newWriteTx(s.codec.Shelf())
+	t := newWriteTx(s.codec)
 	t.noting = s.journal != nil
 	return guard(&t.inside, func() error {
 		tx, err := s.db.Load().Begin(true)

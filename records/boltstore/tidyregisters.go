@@ -113,10 +113,6 @@ func (t *readTx) ripe(from []byte, p *packer) (found piece, next []byte, err err
 // key of the first: the next piece fills a block with them.
 func (r *keyRange) pack(t *writeTx) (left []byte, err error) {
 	p := r.packer
-	codec, err := packing.Shared()
-	if err != nil {
-		return nil, err
-	}
 	b, err := t.blockAt(r.from)
 	if err != nil {
 		return nil, err
@@ -184,7 +180,7 @@ func (r *keyRange) pack(t *writeTx) (left []byte, err error) {
 		}
 	}
 	keep = max(keep, ownRow)
-	list, rest := p.cut(codec, cells, r.cut && keep < len(cells), keep)
+	list, rest := p.cut(t.codec, cells, r.cut && keep < len(cells), keep)
 	if rest < len(cells) {
 		if left, err = cells[rest].key(nil); err != nil {
 			return nil, err
@@ -219,12 +215,9 @@ func (t *writeTx) setBlocks(old [][]byte, list []block) error {
 // hide takes out of a block the registers that have rows: text that was erased must not
 // stay there.
 func (t *writeTx) hide(o *openedBlock) error {
-	codec, err := packing.Shared()
-	if err != nil {
-		return err
-	}
 	var left []cell
 	var key []byte
+	var err error
 	for i := range o.newest {
 		if key, err = o.key(key[:0], i); err != nil {
 			return err
@@ -238,7 +231,7 @@ func (t *writeTx) hide(o *openedBlock) error {
 	}
 	var list []block
 	if len(left) > 0 {
-		list = append(list, newBlock(codec, left))
+		list = append(list, newBlock(t.codec, left))
 	}
 	return t.setBlocks([][]byte{bytes.Clone(o.first)}, list)
 }

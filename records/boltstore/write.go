@@ -43,8 +43,8 @@ type gap struct {
 	from, to uint64
 }
 
-func newWriteTx(shelf *packing.Shelf) *writeTx {
-	return &writeTx{readTx: readTx{shelf: shelf}, registers: map[string]*register{}, events: map[eventKey]struct{}{}, punched: map[runKey]uint64{}, covered: map[runKey]uint64{}}
+func newWriteTx(c *packing.Codec) *writeTx {
+	return &writeTx{readTx: newReadTx(c), registers: map[string]*register{}, events: map[eventKey]struct{}{}, punched: map[runKey]uint64{}, covered: map[runKey]uint64{}}
 }
 
 // alloc returns n bytes of capacity that last until the commit.
