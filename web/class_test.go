@@ -127,7 +127,7 @@ func TestClassPageFollows(t *testing.T) {
 		t.Errorf("%d answers of one of the two", n)
 	}
 	renamed := "Amina <Juma>"
-	must(classroom.EditUser(t.Context(), d.replica, d.teacher, d.learner, classroom.UserEdit{Name: &renamed}))
+	must(classroom.EditPerson(t.Context(), d.replica, d.teacher, d.learner, classroom.PersonEdit{Name: &renamed}))
 	if n := answersIn(t, page(), "Amina &lt;Juma&gt;"); n != 1 {
 		t.Errorf("%d answers after a new name", n)
 	}

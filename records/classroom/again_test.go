@@ -55,7 +55,7 @@ func TestPublishedAgainCountsOnce(t *testing.T) {
 			z.answer(device, ana, "ex", true)
 		}
 		z.watch(device, ana, "film", from, to)
-		ok(t, classroom.EditUser(t.Context(), z.devices[device], nobody, ana, classroom.UserEdit{Name: &name}))
+		ok(t, classroom.EditPerson(t.Context(), z.devices[device], nobody, ana, classroom.PersonEdit{Name: &name}))
 	}
 	at(0, 3, 0, 10, "Ana at first")
 	z.meet(0, 1)

@@ -1,8 +1,11 @@
 package classroom
 
 import (
+	"context"
+	"fmt"
 	"slices"
 
+	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/records/message"
 )
@@ -68,4 +71,111 @@ func components(edges []edge) map[identity.UserID][]identity.UserID {
 		}
 	}
 	return of
+}
+
+// readAliases returns the IDs that belong together. Staff are never joined to
+// anybody: a device that may write aliases, but not roles, must not be able to
+// make one person of a learner and a teacher.
+func readAliases(v *records.View, roles map[identity.UserID]Role) (map[identity.UserID][]identity.UserID, error) {
+	edges, err := readEdges(v, roles)
+	return components(edges), err
+}
+
+// readEdges returns the edges that hold.
+func readEdges(v *records.View, roles map[identity.UserID]Role) (edges []edge, err error) {
+	revoked := map[edge]Latest[Flag]{}
+	err = scan(v, records.RegisterPrefix{Kind: KindAlias}, func(row *records.RegisterRow, ver Version[Alias]) {
+		var other identity.UserID
+		if len(row.Key.Key) != len(other) {
+			return
+		}
+		copy(other[:], row.Key.Key)
+		e := edgeOf(row.Key.Learner, other)
+		revoked[e] = revoked[e].with(Written[Flag]{ver.Body.Revoked, ver.Source})
+	})
+	for e, l := range revoked {
+		if l.IsSet() && l.Value() == No && !roles[e.smaller].IsStaff() && !roles[e.larger].IsStaff() {
+			edges = append(edges, e)
+		}
+	}
+	return edges, err
+}
+
+// personOf returns all IDs of the person who has one, ascending.
+func personOf(v *records.View, id identity.UserID) ([]identity.UserID, error) {
+	aliased := false
+	err := v.Registers(records.RegisterPrefix{Kind: KindAlias}, func(records.RegisterRow) error {
+		aliased = true
+		return nil
+	})
+	if err != nil || !aliased {
+		return []identity.UserID{id}, err
+	}
+	roles, err := readRoles(v)
+	if err != nil {
+		return nil, err
+	}
+	joined, err := readAliases(v, roles)
+	if ids := joined[id]; ids != nil {
+		return ids, err
+	}
+	return []identity.UserID{id}, err
+}
+
+// Join says that two user IDs are one person, or takes it back.
+func Join(ctx context.Context, r *records.Replica, actor, a, b identity.UserID, joined bool, why string) error {
+	return write(ctx, r, actor, "join users", func(w *writer) error {
+		if err := w.mustKnow(UserTarget(a), UserTarget(b)); err != nil {
+			return err
+		}
+		roles, err := readRoles(&w.View)
+		switch {
+		case err != nil:
+			return err
+		case a == b:
+			return fmt.Errorf("both are %v: %w", a, ErrInput)
+		case roles[a].IsStaff() || roles[b].IsStaff():
+			return fmt.Errorf("teachers and administrators cannot be joined with anybody: %w", ErrInput)
+		}
+		return w.setEdge(edgeOf(a, b), joined, why)
+	})
+}
+
+// Part takes back every alias between the IDs of a person, so that each is somebody again.
+func Part(ctx context.Context, r *records.Replica, actor, user identity.UserID, why string) error {
+	return write(ctx, r, actor, "part user", func(w *writer) error {
+		ids, err := personOf(&w.View, user)
+		if err != nil {
+			return err
+		}
+		roles, err := readRoles(&w.View)
+		if err != nil {
+			return err
+		}
+		edges, err := readEdges(&w.View, roles)
+		if err != nil {
+			return err
+		}
+		for _, e := range edges {
+			if slices.Contains(ids, e.smaller) {
+				if err := w.setEdge(e, false, why); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (w *writer) setEdge(e edge, joined bool, why string) error {
+	key := records.RegisterKey{Kind: KindAlias, Learner: e.smaller, Key: string(e.larger[:])}
+	body, _, err := own[Alias](w, key)
+	if err != nil {
+		return err
+	}
+	body.Revoked.set(w.Clock(), flagOf(!joined))
+	if why != "" {
+		body.Why.set(w.Clock(), why)
+	}
+	return w.put(key, &body)
 }

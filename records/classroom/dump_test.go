@@ -47,11 +47,11 @@ func TestDumpIsTheSame(t *testing.T) {
 		}
 		z.watch(device, ana, "v1", 10*device, 10*device+25)
 		name := "Ana " + string(rune('A'+device))
-		if err := classroom.EditUser(t.Context(), z.devices[device], ben, ana, classroom.UserEdit{Name: &name}); err != nil {
+		if err := classroom.EditPerson(t.Context(), z.devices[device], ben, ana, classroom.PersonEdit{Name: &name}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := classroom.RemoveMembership(t.Context(), z.devices[1], ben, ana, class); err != nil {
+	if err := classroom.EditPerson(t.Context(), z.devices[1], ben, ana, classroom.PersonEdit{Leave: []classroom.GroupID{class}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := classroom.Hide(t.Context(), z.devices[2], ben, classroom.GroupTarget(class), "last year"); err != nil {

@@ -93,57 +93,6 @@ func (w *writer) addUser(u *NewUser, hash PasswordHash) (id identity.UserID, err
 	return id, nil
 }
 
-// UserEdit says what to change about a user; nil leaves a field alone.
-type UserEdit struct {
-	Name, Username, Language, Notes *string
-}
-
-// EditUser changes a user's data. What is as asked already is not written.
-func EditUser(ctx context.Context, r *records.Replica, actor, user identity.UserID, e UserEdit) error {
-	return write(ctx, r, actor, "edit user", func(w *writer) error { return w.editUser(user, e) })
-}
-
-func (w *writer) editUser(user identity.UserID, e UserEdit) error {
-	var state UserState
-	p := records.RegisterPrefix{Kind: KindUser, Learner: &user}
-	if err := scan(&w.View, p, func(_ *records.RegisterRow, v Version[User]) { state.add(&v) }); err != nil {
-		return err
-	}
-	if !state.Username.IsSet() {
-		return fmt.Errorf("%v: %w", user, ErrUnknown)
-	}
-	if e.Name != nil {
-		if err := checkText("name", *e.Name, MaxNameBytes); err != nil {
-			return err
-		}
-	}
-	if e.Username != nil {
-		if err := checkText("user name", *e.Username, MaxUsernameBytes); err != nil {
-			return err
-		}
-	}
-	key := records.RegisterKey{Kind: KindUser, Learner: user}
-	body, _, err := own[User](w, key)
-	if err != nil {
-		return err
-	}
-	changed := false
-	change := func(s *Setting[string], now Latest[string], to *string) {
-		if to != nil && strings.TrimSpace(*to) != now.Value() {
-			s.set(w.Clock(), strings.TrimSpace(*to))
-			changed = true
-		}
-	}
-	change(&body.Name, state.Name, e.Name)
-	change(&body.Username, state.Username, e.Username)
-	change(&body.Language, state.Language, e.Language)
-	change(&body.Notes, state.Notes, e.Notes)
-	if !changed {
-		return nil
-	}
-	return w.put(key, &body)
-}
-
 // SetPassword sets how a user signs in. Of staff, it is the StaffSecret, which
 // is for devices that administrate: [ErrNotAdministrates].
 func SetPassword(ctx context.Context, r *records.Replica, g *Gate, actor, user identity.UserID, password string) error {
@@ -270,22 +219,6 @@ func RenameGroup(ctx context.Context, r *records.Replica, actor identity.UserID,
 	})
 }
 
-// AddMembership puts a user into a group.
-func AddMembership(ctx context.Context, r *records.Replica, actor, user identity.UserID, group GroupID) error {
-	return write(ctx, r, actor, "add to group", func(w *writer) error {
-		if err := w.mustKnow(UserTarget(user), GroupTarget(group)); err != nil {
-			return err
-		}
-		return w.addMembership(user, group)
-	})
-}
-
-// RemoveMembership takes a user out of a group. Somebody who puts the user
-// into it at the same time on another device wins.
-func RemoveMembership(ctx context.Context, r *records.Replica, actor, user identity.UserID, group GroupID) error {
-	return write(ctx, r, actor, "remove from group", func(w *writer) error { return w.removeMembership(user, group) })
-}
-
 func (w *writer) addMembership(user identity.UserID, group GroupID) error {
 	key, now, body, err := w.membership(user, group)
 	if err != nil || now.Present() {
@@ -320,35 +253,6 @@ func (w *writer) membership(user identity.UserID, group GroupID) (key records.Re
 		body.Added = tagsOf(mergeTags(tagMap(body.Added), map[identity.LogID]uint64{o.Log: o.Counter}))
 	}
 	return key, now, body, err
-}
-
-// Join says that two user IDs are one person, or takes it back.
-func Join(ctx context.Context, r *records.Replica, actor, a, b identity.UserID, joined bool, why string) error {
-	return write(ctx, r, actor, "join users", func(w *writer) error {
-		if err := w.mustKnow(UserTarget(a), UserTarget(b)); err != nil {
-			return err
-		}
-		roles, err := readRoles(&w.View)
-		switch {
-		case err != nil:
-			return err
-		case a == b:
-			return fmt.Errorf("both are %v: %w", a, ErrInput)
-		case roles[a].IsStaff() || roles[b].IsStaff():
-			return fmt.Errorf("teachers and administrators cannot be joined with anybody: %w", ErrInput)
-		}
-		e := edgeOf(a, b)
-		key := records.RegisterKey{Kind: KindAlias, Learner: e.smaller, Key: string(e.larger[:])}
-		body, _, err := own[Alias](w, key)
-		if err != nil {
-			return err
-		}
-		body.Revoked.set(w.Clock(), flagOf(!joined))
-		if why != "" {
-			body.Why.set(w.Clock(), why)
-		}
-		return w.put(key, &body)
-	})
 }
 
 // Hide hides something from the pages; nothing is lost, and [Unhide] undoes

@@ -248,7 +248,7 @@ func (w *writer) importChange(item *importItem, hash PasswordHash, groups []Grou
 	row, p := item.row, item.person
 	if row.name != p.Name {
 		changed = true
-		if err := w.editUser(item.user, UserEdit{Name: &row.name}); err != nil {
+		if err := w.editUser(item.user, &PersonEdit{Name: &row.name}); err != nil {
 			return changed, err
 		}
 	}

@@ -39,6 +39,9 @@ type Roll struct {
 	People  []*Person // who are not hidden, by name
 	Classes []*Class  // that are not hidden, by name
 
+	Hidden        []*Person // by name
+	HiddenClasses []*Class  // by name
+
 	byID     map[identity.UserID]*Person
 	classes  map[GroupID]*Class
 	accounts map[string][]account // by folded username
@@ -96,27 +99,26 @@ func People(v *records.View) (*Roll, error) {
 
 // addPerson makes a person of the IDs joined to id, which have a user record.
 func (r *Roll) addPerson(id identity.UserID, joined []identity.UserID, users map[identity.UserID]*UserState, roles map[identity.UserID]Role, hidden map[Target]bool) {
-	p := &Person{ID: id, IDs: []identity.UserID{id}, Hidden: true}
+	p := &Person{ID: id, IDs: []identity.UserID{id}}
 	if joined != nil {
 		p.ID, p.IDs = joined[0], joined
 	}
-	for _, id := range slices.Backward(p.IDs) {
+	for _, id := range p.IDs {
 		r.byID[id] = p
-		u := users[id]
-		if u == nil {
-			continue
-		}
-		folded := foldName(u.Username.Value())
-		r.accounts[folded] = append(r.accounts[folded], account{id, p})
-		p.Role = max(p.Role, roles[id])
-		// Shown as under the smallest ID; as under a hidden one only if there
-		// is no other.
-		if isHidden := hidden[UserTarget(id)]; !isHidden || p.Hidden {
-			p.Hidden = isHidden
-			p.Name, p.Username, p.Language = u.Name.Value(), u.Username.Value(), u.Language.Value()
+		if u := users[id]; u != nil {
+			folded := foldName(u.Username.Value())
+			r.accounts[folded] = append(r.accounts[folded], account{id, p})
+			p.Role = max(p.Role, roles[id])
 		}
 	}
-	if !p.Hidden {
+	if id, ok := shownID(p.IDs, users, hidden); ok {
+		u := users[id]
+		p.Name, p.Username, p.Language = u.Name.Value(), u.Username.Value(), u.Language.Value()
+		p.Hidden = hidden[UserTarget(id)]
+	}
+	if p.Hidden {
+		r.Hidden = append(r.Hidden, p)
+	} else {
 		r.People = append(r.People, p)
 	}
 }
@@ -136,13 +138,17 @@ func (r *Roll) readClasses(v *records.View, hidden map[Target]bool) error {
 	for id, s := range states {
 		c := &Class{ID: id, Name: s.Name.Value(), Description: s.Description.Value(), Hidden: hidden[GroupTarget(id)]}
 		r.classes[id] = c
-		if !c.Hidden {
+		if c.Hidden {
+			r.HiddenClasses = append(r.HiddenClasses, c)
+		} else {
 			r.Classes = append(r.Classes, c)
 		}
 	}
-	slices.SortFunc(r.Classes, func(a, b *Class) int {
+	byName := func(a, b *Class) int {
 		return cmp.Or(cmp.Compare(foldName(a.Name), foldName(b.Name)), slices.Compare(a.ID[:], b.ID[:]))
-	})
+	}
+	slices.SortFunc(r.Classes, byName)
+	slices.SortFunc(r.HiddenClasses, byName)
 	return err
 }
 
@@ -178,12 +184,16 @@ type membershipKey struct {
 
 // sort puts people into the order of their names, and marks namesakes.
 func (r *Roll) sort() {
-	folded := make(map[*Person]string, len(r.People))
+	folded := make(map[*Person]string, len(r.People)+len(r.Hidden))
 	for _, p := range r.People {
+		folded[p] = foldName(p.Name)
+	}
+	for _, p := range r.Hidden {
 		folded[p] = foldName(p.Name)
 	}
 	byName := func(a, b *Person) int { return cmp.Or(cmp.Compare(folded[a], folded[b]), a.ID.Compare(b.ID)) }
 	slices.SortFunc(r.People, byName)
+	slices.SortFunc(r.Hidden, byName)
 	for _, c := range r.Classes {
 		slices.SortFunc(c.Members, byName)
 	}
@@ -196,6 +206,18 @@ func (r *Roll) sort() {
 			}
 		}
 	}
+}
+
+// Alike returns the other learners who may be the same person: two devices may have added
+// somebody under the same name or username. They are by name.
+func (r *Roll) Alike(p *Person) (alike []*Person) {
+	name, username := foldName(p.Name), foldName(p.Username)
+	for _, other := range r.People {
+		if other != p && !other.Role.IsStaff() && (foldName(other.Name) == name || foldName(other.Username) == username) {
+			alike = append(alike, other)
+		}
+	}
+	return alike
 }
 
 // Learners returns the members of a class who have the role of learner.
@@ -229,50 +251,6 @@ func readRoles(v *records.View) (map[identity.UserID]Role, error) {
 		}
 	}
 	return roles, err
-}
-
-// readAliases returns the IDs that belong together. Staff are never joined to
-// anybody: a device that may write aliases, but not roles, must not be able to
-// make one person of a learner and a teacher.
-func readAliases(v *records.View, roles map[identity.UserID]Role) (map[identity.UserID][]identity.UserID, error) {
-	revoked := map[edge]Latest[Flag]{}
-	err := scan(v, records.RegisterPrefix{Kind: KindAlias}, func(row *records.RegisterRow, ver Version[Alias]) {
-		var other identity.UserID
-		if len(row.Key.Key) != len(other) {
-			return
-		}
-		copy(other[:], row.Key.Key)
-		e := edgeOf(row.Key.Learner, other)
-		revoked[e] = revoked[e].with(Written[Flag]{ver.Body.Revoked, ver.Source})
-	})
-	var edges []edge
-	for e, l := range revoked {
-		if l.IsSet() && l.Value() == No && !roles[e.smaller].IsStaff() && !roles[e.larger].IsStaff() {
-			edges = append(edges, e)
-		}
-	}
-	return components(edges), err
-}
-
-// personOf returns all IDs of the person who has one, ascending.
-func personOf(v *records.View, id identity.UserID) ([]identity.UserID, error) {
-	aliased := false
-	err := v.Registers(records.RegisterPrefix{Kind: KindAlias}, func(records.RegisterRow) error {
-		aliased = true
-		return nil
-	})
-	if err != nil || !aliased {
-		return []identity.UserID{id}, err
-	}
-	roles, err := readRoles(v)
-	if err != nil {
-		return nil, err
-	}
-	joined, err := readAliases(v, roles)
-	if ids := joined[id]; ids != nil {
-		return ids, err
-	}
-	return []identity.UserID{id}, err
 }
 
 // readHidden returns what is hidden. Of staff only tombstones count that a

@@ -54,14 +54,14 @@ func TestPeople(t *testing.T) {
 		t.Error(d)
 	}
 	name := "Ada"
-	ok(t, classroom.EditUser(t.Context(), z.devices[0], nobody, ada, classroom.UserEdit{Name: &name}))
-	ok(t, classroom.RemoveMembership(t.Context(), z.devices[0], nobody, bob, class))
+	ok(t, classroom.EditPerson(t.Context(), z.devices[0], nobody, ada, classroom.PersonEdit{Name: &name}))
+	ok(t, classroom.EditPerson(t.Context(), z.devices[0], nobody, bob, classroom.PersonEdit{Leave: []classroom.GroupID{class}}))
 	ok(t, classroom.RenameGroup(t.Context(), z.devices[0], nobody, class, "3B"))
 	r = z.people(0)
 	if d := cmp.Diff([]string{"Ada", "Zoe"}, names(r.Class(class).Learners())); d != "" || r.Class(class).Name != "3B" {
 		t.Errorf("class %q: %s", r.Class(class).Name, d)
 	}
-	ok(t, classroom.AddMembership(t.Context(), z.devices[0], nobody, bob, class))
+	ok(t, classroom.EditPerson(t.Context(), z.devices[0], nobody, bob, classroom.PersonEdit{Enter: []classroom.GroupID{class}}))
 	if !slices.Contains(z.people(0).Person(bob).Groups, class) {
 		t.Error("absent after having been added again")
 	}
@@ -73,9 +73,9 @@ func TestMembershipOnTwoDevices(t *testing.T) {
 	ada := z.add(0, "Ada", classroom.RoleLearner, class)
 	z.pull(1, 0)
 	// Device 1 removes what it sees, while device 0 removes and adds again.
-	ok(t, classroom.RemoveMembership(t.Context(), z.devices[1], nobody, ada, class))
-	ok(t, classroom.RemoveMembership(t.Context(), z.devices[0], nobody, ada, class))
-	ok(t, classroom.AddMembership(t.Context(), z.devices[0], nobody, ada, class))
+	ok(t, classroom.EditPerson(t.Context(), z.devices[1], nobody, ada, classroom.PersonEdit{Leave: []classroom.GroupID{class}}))
+	ok(t, classroom.EditPerson(t.Context(), z.devices[0], nobody, ada, classroom.PersonEdit{Leave: []classroom.GroupID{class}}))
+	ok(t, classroom.EditPerson(t.Context(), z.devices[0], nobody, ada, classroom.PersonEdit{Enter: []classroom.GroupID{class}}))
 	z.pull(0, 1)
 	z.pull(1, 0)
 	for device := range 2 {
@@ -83,7 +83,7 @@ func TestMembershipOnTwoDevices(t *testing.T) {
 			t.Errorf("on device %d the removal won over an addition it had not seen", device)
 		}
 	}
-	ok(t, classroom.RemoveMembership(t.Context(), z.devices[1], nobody, ada, class))
+	ok(t, classroom.EditPerson(t.Context(), z.devices[1], nobody, ada, classroom.PersonEdit{Leave: []classroom.GroupID{class}}))
 	z.pull(0, 1)
 	if len(z.people(0).Person(ada).Groups) != 0 {
 		t.Error("still present after a removal that saw all additions")
@@ -137,6 +137,104 @@ func TestJoinedUsers(t *testing.T) {
 	ok(t, classroom.Join(t.Context(), z.devices[0], nobody, two, one, false, ""))
 	if e := z.progress(0, two).Exercises[0]; e.Attempts != 5 || len(z.people(0).People) != 2 {
 		t.Errorf("parted again: %+v", e)
+	}
+}
+
+// TestPart takes a person apart who was put together from three, on two devices.
+func TestPart(t *testing.T) {
+	z := newZone(t, roster.RoleClassroom, roster.RoleClassroom)
+	ids := []identity.UserID{z.add(0, "Ada", classroom.RoleLearner), z.add(0, "Ada", classroom.RoleLearner), z.add(0, "Ada", classroom.RoleLearner)}
+	bob, bobby := z.add(0, "Bob", classroom.RoleLearner), z.add(0, "Bobby", classroom.RoleLearner)
+	ok(t, classroom.Join(t.Context(), z.devices[0], nobody, bob, bobby, true, ""))
+	z.pull(1, 0)
+	ok(t, classroom.Join(t.Context(), z.devices[0], nobody, ids[0], ids[1], true, ""))
+	ok(t, classroom.Join(t.Context(), z.devices[1], nobody, ids[2], ids[1], true, ""))
+	z.pull(1, 0)
+	z.pull(0, 1)
+	if p := z.people(0).Person(ids[2]); len(p.IDs) != 3 {
+		t.Fatalf("put together from %d", len(p.IDs))
+	}
+	ok(t, classroom.Part(t.Context(), z.devices[0], nobody, ids[1], "three children"))
+	z.pull(1, 0)
+	for device := range 2 {
+		r := z.people(device)
+		for _, id := range ids {
+			if p := r.Person(id); len(p.IDs) != 1 || !p.Namesake {
+				t.Errorf("device %d: %+v", device, p)
+			}
+		}
+		if r.Person(bob) != r.Person(bobby) {
+			t.Errorf("device %d: others were parted as well", device)
+		}
+	}
+}
+
+// TestAlike: who may be the same child is asked about learners who are shown.
+func TestAlike(t *testing.T) {
+	z := newZone(t, roster.RoleAdministrates)
+	add := func(name, username string, role classroom.Role) identity.UserID {
+		id, err := classroom.AddUser(t.Context(), z.devices[0], z.gate, nobody, classroom.NewUser{Name: name, Username: username, Role: role})
+		ok(t, err)
+		return id
+	}
+	ada := add("Ada L", "ada", classroom.RoleLearner)
+	add("ada  l", "adal", classroom.RoleLearner)
+	add("A. Lovelace", "ADA", classroom.RoleLearner)
+	add("Bob", "bob", classroom.RoleLearner)
+	add("Ada L", "ada.l", classroom.RoleTeacher)
+	gone := add("Ada L", "ada2", classroom.RoleLearner)
+	ok(t, classroom.Hide(t.Context(), z.devices[0], nobody, classroom.UserTarget(gone), ""))
+	r := z.people(0)
+	if d := cmp.Diff([]string{"A. Lovelace", "ada  l"}, names(r.Alike(r.Person(ada)))); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]string{"Ada L"}, names(r.Hidden)); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestEditJoinedPerson: what is changed is what is shown, under whichever ID, and a group
+// is left under each.
+func TestEditJoinedPerson(t *testing.T) {
+	z := newZone(t, roster.RoleClassroom)
+	r, ctx := z.devices[0], t.Context()
+	class, club, other := z.group(0, "3A"), z.group(0, "club"), z.group(0, "3B")
+	ids := []identity.UserID{z.add(0, "Ada", classroom.RoleLearner, class, club), z.add(0, "Ada", classroom.RoleLearner, class)}
+	slices.SortFunc(ids, identity.UserID.Compare)
+	// The smaller ID is hidden, and then joined: the person is shown as the other.
+	ok(t, classroom.Hide(ctx, r, nobody, classroom.UserTarget(ids[0]), ""))
+	ok(t, classroom.Join(ctx, r, nobody, ids[0], ids[1], true, ""))
+	edit := func(e classroom.PersonEdit) error { return classroom.EditPerson(ctx, r, nobody, ids[0], e) }
+	name, username, language := "Ada Lovelace", "lovelace", "fr"
+	ok(t, edit(classroom.PersonEdit{Name: &name, Username: &username, Language: &language, Leave: []classroom.GroupID{class}, Enter: []classroom.GroupID{club, other}}))
+	p := z.people(0).Person(ids[1])
+	if p.Name != name || p.Username != username || p.Language != language || p.Hidden {
+		t.Errorf("after the edit: %+v", p)
+	}
+	want := []classroom.GroupID{club, other}
+	slices.SortFunc(want, func(a, b classroom.GroupID) int { return slices.Compare(a[:], b[:]) })
+	if d := cmp.Diff(want, p.Groups); d != "" {
+		t.Error(d)
+	}
+	ok(t, edit(classroom.PersonEdit{Leave: []classroom.GroupID{club}}))
+	if p = z.people(0).Person(ids[1]); len(p.Groups) != 1 {
+		t.Errorf("after entering twice and leaving once: in %d groups", len(p.Groups))
+	}
+
+	// All of it or nothing.
+	before := r.State().Rows
+	empty, better := " ", "Countess"
+	if err := edit(classroom.PersonEdit{Name: &better, Username: &empty, Leave: []classroom.GroupID{other}}); !errors.Is(err, classroom.ErrInput) {
+		t.Errorf("no user name: %v", err)
+	}
+	if err := edit(classroom.PersonEdit{Name: &better, Enter: []classroom.GroupID{{9}}}); !errors.Is(err, classroom.ErrUnknown) {
+		t.Errorf("a group that is not: %v", err)
+	}
+	if err := classroom.EditPerson(ctx, r, nobody, identity.UserID{9}, classroom.PersonEdit{Name: &better}); !errors.Is(err, classroom.ErrUnknown) {
+		t.Errorf("nobody: %v", err)
+	}
+	if d := cmp.Diff(before, r.State().Rows); d != "" {
+		t.Errorf("refused, and written: %s", d)
 	}
 }
 
@@ -219,7 +317,7 @@ func TestFieldsOfLaterReleasesSurvive(t *testing.T) {
 		return err
 	}))
 	name := "Ada L."
-	ok(t, classroom.EditUser(t.Context(), z.devices[0], nobody, id, classroom.UserEdit{Name: &name}))
+	ok(t, classroom.EditPerson(t.Context(), z.devices[0], nobody, id, classroom.PersonEdit{Name: &name}))
 	if s := z.answer(0, id, "ex", true); s.Attempts.Total() != 4 {
 		t.Errorf("%d attempts", s.Attempts.Total())
 	}
@@ -268,8 +366,8 @@ func TestEditsDoNotOverwriteEachOther(t *testing.T) {
 	ada := z.add(0, "Ada", classroom.RoleLearner)
 	z.pull(1, 0)
 	name, notes, same := "Ada Lovelace", "sits in front", "Ada"
-	ok(t, classroom.EditUser(t.Context(), z.devices[0], nobody, ada, classroom.UserEdit{Name: &name}))
-	ok(t, classroom.EditUser(t.Context(), z.devices[1], nobody, ada, classroom.UserEdit{Notes: &notes, Name: &same}))
+	ok(t, classroom.EditPerson(t.Context(), z.devices[0], nobody, ada, classroom.PersonEdit{Name: &name}))
+	ok(t, classroom.EditPerson(t.Context(), z.devices[1], nobody, ada, classroom.PersonEdit{Notes: &notes, Name: &same}))
 	z.pull(1, 0)
 	z.pull(0, 1)
 	for device := range 2 {
@@ -278,7 +376,7 @@ func TestEditsDoNotOverwriteEachOther(t *testing.T) {
 		}
 	}
 	before := z.devices[0].State().Rows
-	ok(t, classroom.EditUser(t.Context(), z.devices[0], nobody, ada, classroom.UserEdit{Name: &name}))
+	ok(t, classroom.EditPerson(t.Context(), z.devices[0], nobody, ada, classroom.PersonEdit{Name: &name}))
 	if d := cmp.Diff(before, z.devices[0].State().Rows); d != "" {
 		t.Errorf("writing what is so already: %s", d)
 	}
