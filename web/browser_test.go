@@ -302,6 +302,11 @@ func TestInBrowser(t *testing.T) {
 	}
 	b.follow(`tbody th a`)
 	b.check("learner")
+	b.click(`details:has(#name) summary`)
+	b.check("learner-change")
+	b.write("#name", "Amina Okafor-Bello")
+	b.follow(`details:has(#name) button`)
+	b.wait(`document.querySelector("h1").textContent === "Amina Okafor-Bello"`)
 	b.follow(`a[href$="/exercises/fractions-practice"]`)
 	b.check("attempts")
 	b.size(360, 640)
@@ -353,6 +358,21 @@ func TestLanguagesInBrowser(t *testing.T) {
 	d.setMesh(web.Mesh{Problems: []web.MeshProblem{{Name: "isolated"}}, Peers: []web.MeshPeer{
 		linked(m[0], m[2]), {Device: m[1], State: web.PeerConnected, Transport: "websocket", Via: []string{"typed"}, Lacks: &six},
 		{Device: m[2], State: web.PeerKnown, Uplink: true}, {Device: m[3], State: web.PeerAway, Address: "10.0.0.6:7701", Via: []string{"remembered"}}}})
+	for _, username := range []string{"amina2", "zahra"} { // one who looks like somebody else, one who is removed
+		if _, err := classroom.AddUser(t.Context(), d.replica, d.gate, d.teacher, classroom.NewUser{Name: "Amina Okafor", Username: username}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removed := d.roll().People[2]
+	old, err := classroom.AddGroup(t.Context(), d.replica, d.teacher, "Class of last year, with a long name", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []classroom.Target{classroom.UserTarget(removed.ID), classroom.GroupTarget(old)} {
+		if err := classroom.Hide(t.Context(), d.replica, d.teacher, target, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, lang := range []string{"ar", "es", "fr"} {
 		_, err := classroom.AddUser(t.Context(), d.replica, d.gate, identity.UserID{}, classroom.NewUser{
 			Name: "Head " + lang, Username: "head-" + lang, Password: password, Language: lang, Role: classroom.RoleAdministrator,
@@ -363,12 +383,13 @@ func TestLanguagesInBrowser(t *testing.T) {
 		b.size(360, 640)
 		b.signIn("head-" + lang)
 		for _, path := range []string{
-			"/topics", "/exercises/fractions-practice", "/exercises/fractions-basics", "/videos/fractions-meaning", "/progress", "/classes",
+			"/topics", "/exercises/fractions-practice", "/exercises/fractions-basics", "/videos/fractions-meaning", "/progress", "/classes", "/people",
 			"/classes/" + d.class.String(), "/learners/" + d.learner.String(), "/status", "/status/mesh", "/nowhere",
 		} {
 			for _, width := range []int64{360, 1200} {
 				b.size(width, 800)
 				b.open(path)
+				b.do("open what can be opened", chromedp.Evaluate[chromedp.Void](`void document.querySelectorAll("details").forEach(d => d.open = true)`))
 				name := strings.Split(path, "/")[1]
 				if path == "/status/mesh" {
 					name = "mesh"

@@ -42,6 +42,7 @@ func TestPages(t *testing.T) {
 		{"/classes", true, 200, "2 learners"},
 		{"/classes/" + d.class.String(), true, 200, "Bako Juma"},
 		{"/classes/group-nothing", true, 404, "no such class"},
+		{"/people", true, 200, "Everybody is in a class."},
 		{"/learners/" + d.learner.String(), true, 200, "Amina Okafor"},
 		{"/learners/user-nothing", true, 404, "no such person"},
 		{"/learners/" + d.learner.String() + "/exercises/fractions-basics", true, 200, "no answers yet"},

@@ -121,6 +121,23 @@ func (v *view) T(key string, args ...any) (string, error) { return v.visit.lang.
 // Lang returns the language of the page.
 func (v *view) Lang() *language { return v.visit.lang }
 
+// Languages returns what there are texts in, with that of the page chosen.
+func (v *view) Languages() (list []choice) {
+	for _, l := range v.server.texts.languages {
+		list = append(list, choice{Value: l.Tag, Text: v.server.texts.nameOf(l.Tag), Chosen: l == v.visit.lang})
+	}
+	return list
+}
+
+// Address returns where who looks at the page can come back to: if it was an answer to a
+// form, to the beginning.
+func (v *view) Address() string {
+	if v.visit.Method != http.MethodGet {
+		return "/"
+	}
+	return v.visit.URL.RequestURI()
+}
+
 // Person returns who has signed in, or nil.
 func (v *view) Person() *classroom.Person { return v.visit.person }
 

@@ -125,6 +125,8 @@ func (s *Server) routes() *http.ServeMux {
 	mux.Handle("POST /signin", s.openPage(s.signInByForm))
 	mux.Handle("POST /signout", s.openPage(s.signOutByForm))
 
+	mux.Handle("POST /language", s.page(s.setLanguage))
+
 	mux.Handle("GET /topics", s.page(s.topics))
 	mux.Handle("GET /topics/{topic}", s.page(s.topic))
 	mux.Handle("GET /videos/{video}", s.page(s.video))
@@ -135,8 +137,15 @@ func (s *Server) routes() *http.ServeMux {
 	mux.Handle("GET /classes", s.staffPage(s.classes))
 	mux.Handle("POST /classes", s.staffPage(s.addClass))
 	mux.Handle("GET /classes/{class}", s.staffPage(s.class))
+	mux.Handle("POST /classes/{class}", s.staffPage(s.renameClass))
+	mux.Handle("POST /classes/{class}/hidden", s.staffPage(s.hideClass))
 	mux.Handle("POST /classes/{class}/learners", s.staffPage(s.addLearner))
+	mux.Handle("GET /people", s.staffPage(s.everybodyElse))
 	mux.Handle("GET /learners/{learner}", s.staffPage(s.learner))
+	mux.Handle("POST /learners/{learner}", s.staffPage(s.changeLearner))
+	mux.Handle("POST /learners/{learner}/hidden", s.staffPage(s.hideLearner))
+	mux.Handle("POST /learners/{learner}/join", s.staffPage(s.joinLearner))
+	mux.Handle("POST /learners/{learner}/part", s.staffPage(s.partLearner))
 	mux.Handle("POST /learners/{learner}/password", s.staffPage(s.resetPassword))
 	mux.Handle("GET /learners/{learner}/exercises/{exercise}", s.staffPage(s.attempts))
 

@@ -2,11 +2,9 @@ package web
 
 import (
 	"net/http"
-	"net/url"
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/classroom"
-	"github.com/classmesh/classmesh/records/identity"
 	"github.com/classmesh/classmesh/web/content"
 )
 
@@ -30,31 +28,6 @@ func (s *Server) showClasses(w http.ResponseWriter, v *visit, status int, data c
 	return s.render(w, v, status, "classes", data)
 }
 
-func (s *Server) addClass(w http.ResponseWriter, v *visit) error {
-	if err := readForm(v); err != nil {
-		return err
-	}
-	name := v.PostFormValue("name")
-	id, err := classroom.AddGroup(v.Context(), s.cfg.Replica, v.person.ID, name, "")
-	if p, ok := ofForm(err); ok {
-		return s.showClasses(w, v, p.Status, classesPage{Problem: v.lang.words(p), Typed: name})
-	} else if err != nil {
-		return err
-	}
-	http.Redirect(w, v.Request, "/classes/"+id.String(), http.StatusSeeOther)
-	return nil
-}
-
-// ofForm reports whether an error is about what somebody typed, so that the
-// form is shown again with it.
-func ofForm(err error) (*problem, bool) {
-	if err == nil {
-		return nil, false
-	}
-	p := problemOf(err)
-	return p, p.Status < http.StatusInternalServerError
-}
-
 // classPage is what the template class shows.
 type classPage struct {
 	Class    *classroom.Class
@@ -63,9 +36,10 @@ type classPage struct {
 	Rows     []place
 	Struggle []struggling
 	Notice   string
-	Problem  string
+	Problem  string // of the form by which a learner is added
 	Name     string // typed
 	Username string
+	Rename   renameForm
 }
 
 // column is a content, with how many learners are how far.
@@ -114,102 +88,20 @@ func (s *Server) showClass(w http.ResponseWriter, v *visit, status int, data cla
 			data.Struggle = append(data.Struggle, struggling{p.person, helps})
 		}
 	}
+	if data.Rename.Problem == "" {
+		data.Rename.Name = data.Class.Name
+	}
+	if v.URL.Query().Has("renamed") {
+		if data.Notice, err = v.lang.text("class.renamed"); err != nil {
+			return err
+		}
+	}
 	if name := v.URL.Query().Get("added"); name != "" {
 		if data.Notice, err = v.lang.text("class.added", "name", name); err != nil {
 			return err
 		}
 	}
 	return s.render(w, v, status, "class", data)
-}
-
-func (s *Server) addLearner(w http.ResponseWriter, v *visit) error {
-	if err := readForm(v); err != nil {
-		return err
-	}
-	group, err := classroom.ParseGroupID(v.PathValue("class"))
-	if err != nil {
-		return errUnknownClass
-	}
-	u := classroom.NewUser{
-		Name: v.PostFormValue("name"), Username: v.PostFormValue("username"), Password: v.PostFormValue("password"),
-		Language: v.lang.Tag, Groups: []classroom.GroupID{group},
-	}
-	refuse := func(p *problem) error {
-		return s.showClass(w, v, p.Status, classPage{Problem: v.lang.words(p), Name: u.Name, Username: u.Username})
-	}
-	if u.Password == "" {
-		return refuse(&problem{Status: http.StatusBadRequest, Code: "no_password"})
-	}
-	_, err = classroom.AddUser(v.Context(), s.cfg.Replica, s.cfg.Gate, v.person.ID, u)
-	if p, ok := ofForm(err); ok {
-		return refuse(p)
-	} else if err != nil {
-		return err
-	}
-	http.Redirect(w, v.Request, "/classes/"+group.String()+"?added="+url.QueryEscape(u.Name), http.StatusSeeOther)
-	return nil
-}
-
-// learnerInPath returns whom a page of the teacher is about.
-func (s *Server) learnerInPath(v *visit) (*classroom.Person, error) {
-	id, err := identity.ParseUserID(v.PathValue("learner"))
-	if err != nil {
-		return nil, errUnknownLearner
-	}
-	return s.learnerFor(v, id)
-}
-
-func (s *Server) learner(w http.ResponseWriter, v *visit) error {
-	notice := ""
-	if v.URL.Query().Get("password") == "changed" {
-		notice = "learner.password_changed"
-	}
-	return s.showLearner(w, v, http.StatusOK, notice, nil)
-}
-
-func (s *Server) showLearner(w http.ResponseWriter, v *visit, status int, notice string, p *problem) error {
-	person, err := s.learnerInPath(v)
-	if err != nil {
-		return err
-	}
-	data, err := s.progressPage(v, person)
-	if err != nil {
-		return err
-	}
-	if notice != "" {
-		if data.Notice, err = v.lang.text(notice); err != nil {
-			return err
-		}
-	}
-	if p != nil {
-		data.Problem = v.lang.words(p)
-	}
-	return s.render(w, v, status, "learner", data)
-}
-
-func (s *Server) resetPassword(w http.ResponseWriter, v *visit) error {
-	if err := readForm(v); err != nil {
-		return err
-	}
-	person, err := s.learnerInPath(v)
-	if err != nil {
-		return err
-	}
-	if person.Role > v.person.Role {
-		return errForbidden
-	}
-	password := v.PostFormValue("password")
-	if password == "" {
-		return s.showLearner(w, v, http.StatusBadRequest, "", &problem{Status: http.StatusBadRequest, Code: "no_password"})
-	}
-	err = classroom.SetPassword(v.Context(), s.cfg.Replica, s.cfg.Gate, v.person.ID, person.ID, password)
-	if p, ok := ofForm(err); ok {
-		return s.showLearner(w, v, p.Status, "", p)
-	} else if err != nil {
-		return err
-	}
-	http.Redirect(w, v.Request, "/learners/"+person.ID.String()+"?password=changed", http.StatusSeeOther)
-	return nil
 }
 
 // attemptsPage is what the template attempts shows.

@@ -189,6 +189,19 @@ func (d *device) setMesh(m web.Mesh) {
 	d.mesh = m
 }
 
+// roll reads who is in the zone.
+func (d *device) roll() (r *classroom.Roll) {
+	d.t.Helper()
+	err := d.replica.Read(d.t.Context(), func(v *records.View) (err error) {
+		r, err = classroom.People(v)
+		return err
+	})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return r
+}
+
 func (d *device) progress(user identity.UserID) *classroom.LearnerProgress {
 	d.t.Helper()
 	var p *classroom.LearnerProgress

@@ -184,7 +184,7 @@ func newUsersImportCommand(p *program) *cobra.Command {
 		Use:   "import --data DIR FILE.csv",
 		Short: "Add people from a CSV file",
 		Long: `Add people from a CSV file whose first line names the columns: full name,
-username, password, class, role. A bad row is named by its line, and then
+username, password, class, role, language. A bad row is named by its line, and then
 nothing of the file is imported, or with --partial all but the bad rows, and the
 exit code is 1. A file named - is standard input.`,
 		Args: arguments("FILE.csv"),

@@ -33,6 +33,7 @@ func (e RowError) Unwrap() error { return e.Err }
 type importRow struct {
 	line                            int
 	name, username, password, class string
+	language                        string
 	role                            Role
 	hasRole                         bool
 }
@@ -46,6 +47,7 @@ const (
 	columnPassword
 	columnClass
 	columnRole
+	columnLanguage
 	columnCount
 )
 
@@ -57,6 +59,7 @@ var columnNames = [columnCount][]string{
 	columnPassword: {"password"},
 	columnClass:    {"class", "group"},
 	columnRole:     {"role"},
+	columnLanguage: {"language"},
 }
 
 // readUserRows reads a CSV file of users. It reports rows at fault in bad; err
@@ -170,7 +173,7 @@ func readUserRow(fields []string, width int, at [columnCount]int) (row importRow
 		return ""
 	}
 	row.name, row.username = get(columnName), get(columnUsername)
-	row.password, row.class = get(columnPassword), get(columnClass)
+	row.password, row.class, row.language = get(columnPassword), get(columnClass), get(columnLanguage)
 	row.hasRole = get(columnRole) != ""
 	if err := checkText("full name", row.name, MaxNameBytes); err != nil {
 		return row, err
@@ -182,6 +185,9 @@ func readUserRow(fields []string, width int, at [columnCount]int) (row importRow
 		if err := checkText("class", row.class, MaxNameBytes); err != nil {
 			return row, err
 		}
+	}
+	if err := checkLanguage(row.language); err != nil {
+		return row, err
 	}
 	if len(row.password) > MaxPasswordBytes {
 		return row, fmt.Errorf("the password is longer than %d bytes: %w", MaxPasswordBytes, ErrInput)

@@ -106,6 +106,11 @@ func (w *writer) editUser(user identity.UserID, e *PersonEdit) error {
 			return err
 		}
 	}
+	if e.Language != nil {
+		if err := checkLanguage(*e.Language); err != nil {
+			return err
+		}
+	}
 	key := records.RegisterKey{Kind: KindUser, Learner: user}
 	body, _, err := own[User](w, key)
 	if err != nil {

@@ -35,6 +35,18 @@ func checkText(what, s string, maxBytes int) error {
 	return nil
 }
 
+// checkLanguage reports whether s may be the tag of a language (BCP 47), or nothing.
+func checkLanguage(s string) error {
+	inTag := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-'
+	}
+	other := func(r rune) bool { return !inTag(r) }
+	if s != "" && (len(s) < 2 || len(s) > MaxLanguageBytes || strings.ContainsFunc(s, other)) {
+		return fmt.Errorf("%q is no language: give its tag, such as fr or pt-BR: %w", s, ErrInput)
+	}
+	return nil
+}
+
 // AddUser adds a person and returns the new ID. Actor is who does it, or
 // zero. To add staff is for devices that administrate: [ErrNotAdministrates].
 func AddUser(ctx context.Context, r *records.Replica, g *Gate, actor identity.UserID, u NewUser) (id identity.UserID, err error) {
@@ -61,6 +73,9 @@ func (w *writer) addUser(u *NewUser, hash PasswordHash) (id identity.UserID, err
 		return id, err
 	}
 	if err := checkText("user name", u.Username, MaxUsernameBytes); err != nil {
+		return id, err
+	}
+	if err := checkLanguage(u.Language); err != nil {
 		return id, err
 	}
 	if err := w.newID(id[:]); err != nil {

@@ -225,7 +225,7 @@ func (w *writer) importUsers(p importPlan, hashes map[int]PasswordHash) (res Imp
 		changed := false
 		switch {
 		case item.person == nil:
-			_, err = w.addUser(&NewUser{Name: row.name, Username: row.username, Role: row.role, Groups: groups}, hash)
+			_, err = w.addUser(&NewUser{Name: row.name, Username: row.username, Language: row.language, Role: row.role, Groups: groups}, hash)
 			res.Added++
 		default:
 			changed, err = w.importChange(&item, hash, groups)
@@ -246,9 +246,16 @@ func (w *writer) importUsers(p importPlan, hashes map[int]PasswordHash) (res Imp
 // anything was not so before.
 func (w *writer) importChange(item *importItem, hash PasswordHash, groups []GroupID) (changed bool, err error) {
 	row, p := item.row, item.person
+	edit := PersonEdit{}
 	if row.name != p.Name {
+		edit.Name = &row.name
+	}
+	if row.language != "" && row.language != p.Language {
+		edit.Language = &row.language
+	}
+	if edit.Name != nil || edit.Language != nil {
 		changed = true
-		if err := w.editUser(item.user, &PersonEdit{Name: &row.name}); err != nil {
+		if err := w.editUser(item.user, &edit); err != nil {
 			return changed, err
 		}
 	}

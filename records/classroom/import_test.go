@@ -73,6 +73,27 @@ func TestImportChanges(t *testing.T) {
 	}
 }
 
+// TestImportLanguage: the column says what language the pages speak to somebody; where it
+// is empty, that stays.
+func TestImportLanguage(t *testing.T) {
+	z := newZone(t, roster.RoleAdministrates)
+	language := func() string { return z.people(0).People[0].Language }
+	for _, step := range []struct {
+		row, want string
+		changed   int
+	}{{"Ada,ada,one,fr", "fr", 0}, {"Ada,ada,,", "fr", 0}, {"Ada,ada,,pt-BR", "pt-BR", 1}, {"Ada,ada,,pt-BR", "pt-BR", 0}} {
+		got, err := z.importUsers(0, "name,username,password,language\n"+step.row+"\n", false)
+		if err != nil || got.Changed != step.changed || language() != step.want {
+			t.Errorf("%s: %+v, %v, in %q", step.row, got, err, language())
+		}
+	}
+	for _, bad := range []string{"x", "en US", "français", strings.Repeat("a", 36)} {
+		if _, err := z.importUsers(0, "name,username,language\nAda,ada,"+bad+"\n", false); !errors.Is(err, classroom.ErrInput) || language() != "pt-BR" {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
 func TestImportRefusesRows(t *testing.T) {
 	const header = "full name,username,password,class,role\n"
 	for name, c := range map[string]struct {
