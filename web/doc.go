@@ -23,6 +23,10 @@
 // right to left needs no other style sheet; nothing is wider than 360 pixels
 // unless it scrolls by itself.
 //
+// A form that changes what others may change as well sends along what it showed, so that
+// only what somebody has changed in it is written; one that is refused is shown again with
+// what was typed.
+//
 // # Errors
 //
 // A handler returns an error; problemOf turns it, in one place, into a status,

@@ -57,7 +57,7 @@ func (s *Server) learner(w http.ResponseWriter, v *visit) error {
 }
 
 // showLearner shows the page of a learner: with a notice, and if a form was refused, why.
-func (s *Server) showLearner(w http.ResponseWriter, v *visit, status int, notice string, password *problem, change *problem) error {
+func (s *Server) showLearner(w http.ResponseWriter, v *visit, status int, notice string, password, change *problem) error {
 	person, err := s.learnerInPath(v)
 	if err != nil {
 		return err
@@ -80,7 +80,9 @@ func (s *Server) showLearner(w http.ResponseWriter, v *visit, status int, notice
 		if err != nil {
 			return err
 		}
-		data.Change = s.newChangeForm(dir, person)
+		if data.Change, err = s.newChangeForm(v, dir, person); err != nil {
+			return err
+		}
 		if change != nil {
 			data.Change.typed(v, v.lang.words(change))
 		}
@@ -91,9 +93,18 @@ func (s *Server) showLearner(w http.ResponseWriter, v *visit, status int, notice
 	return s.render(w, v, status, "learner", data)
 }
 
-func (s *Server) newChangeForm(dir *directory, p *classroom.Person) *changeForm {
+func (s *Server) newChangeForm(v *visit, dir *directory, p *classroom.Person) (*changeForm, error) {
 	f := &changeForm{Name: p.Name, Username: p.Username}
-	of := s.texts.choose(p.Language, "").Tag
+	of := ""
+	if p.Language == "" {
+		text, err := v.lang.text("learner.language_none")
+		if err != nil {
+			return nil, err
+		}
+		f.Languages = append(f.Languages, choice{"", text, true, true})
+	} else {
+		of = s.texts.choose(p.Language, "").Tag
+	}
 	for _, l := range s.texts.languages {
 		f.Languages = append(f.Languages, choice{l.Tag, s.texts.nameOf(l.Tag), l.Tag == of, l.Tag == of})
 	}
@@ -101,7 +112,7 @@ func (s *Server) newChangeForm(dir *directory, p *classroom.Person) *changeForm 
 		in := slices.Contains(p.Groups, c.ID)
 		f.Classes = append(f.Classes, choice{c.ID.String(), c.Name, in, in})
 	}
-	return f
+	return f, nil
 }
 
 // typed puts into the form what somebody has chosen in it.

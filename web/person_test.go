@@ -113,6 +113,17 @@ func TestWhoMayChangeWhom(t *testing.T) {
 	if p := d.person(d.teacher); p.Name != "Mr Silva" || p.Username != "teacher" {
 		t.Errorf("a teacher, changed by an administrator: %+v", p)
 	}
+	// A teacher who has left is removed by an administrator, and is no matter of teachers.
+	leaver, err := classroom.AddUser(t.Context(), d.replica, d.gate, d.teacher, classroom.NewUser{Name: "Mr Tom Reed", Username: "tom", Password: password, Role: classroom.RoleTeacher})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := admin.post("/learners/"+leaver.String()+"/hidden", "", 200); !strings.Contains(a.body, "Show Mr Tom Reed again") {
+		t.Errorf("leads to %s: %s", a.path, a.body)
+	}
+	if strings.Contains(teacher.get("/people", 200).body, "Reed") {
+		t.Error("a teacher is offered to show another again")
+	}
 	if p := d.person(d.learner); p.Name != "Amina Okafor" || p.Hidden || len(p.IDs) != 1 {
 		t.Errorf("changed by who may not: %+v", p)
 	}
@@ -194,6 +205,20 @@ func TestTwiceTheSameChild(t *testing.T) {
 	if body := b.get("/learners/"+d.other.String(), 200).body; strings.Contains(body, "Twice the same child") {
 		t.Error("offered to put together who does not look alike")
 	}
+	// Nobody has set the language of the twin: the form says so, and can set any.
+	form := d.changeForm(b, twin)
+	form.Set("name", "amina okafor")
+	b.post("/learners/"+twin.String(), form.Encode(), 200)
+	if p := d.person(twin); p.Language != "" || p.Name != "amina okafor" {
+		t.Errorf("with another name: %+v", p)
+	}
+	form = d.changeForm(b, twin)
+	form.Set("language", "en")
+	b.post("/learners/"+twin.String(), form.Encode(), 200)
+	if p := d.person(twin); p.Language != "en" {
+		t.Errorf("with a language: %+v", p)
+	}
+
 	body := b.get(path, 200).body
 	if !strings.Contains(body, "Twice the same child") || !strings.Contains(body, twin.String()) || strings.Contains(body, path+"/part") {
 		t.Fatalf("not offered: %s", body)
@@ -210,7 +235,7 @@ func TestTwiceTheSameChild(t *testing.T) {
 	if a = b.post("/learners/"+twin.String()+"/part", "", 200); !strings.Contains(a.body, "were taken apart") {
 		t.Errorf("says %s", a.body)
 	}
-	if p := d.person(twin); len(p.IDs) != 1 || p.Name != "amina  okafor" {
+	if p := d.person(twin); len(p.IDs) != 1 || p.Name != "amina okafor" {
 		t.Errorf("taken apart: %+v", p)
 	}
 	b.post(path+"/join", "other="+d.learner.String(), 400)
