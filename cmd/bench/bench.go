@@ -65,6 +65,9 @@ func (b *bench) measure(ctx context.Context) error {
 			failed = errors.Join(failed, s.measure(ctx, b))
 		}
 	}
+	if ctx.Err() == nil {
+		failed = errors.Join(failed, b.otherLimits(ctx))
+	}
 	b.compare()
 	return errors.Join(failed, ctx.Err())
 }

@@ -65,6 +65,31 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
+// TestLimits: limits are measured whatever was asked for, those of a zone where they were.
+func TestLimits(t *testing.T) {
+	const runs = 2
+	for wanted, zone := range map[string]int{"limit/page": 0, "limit/zstd": runs} {
+		b, err := newBench(2000, runs, wanted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.dir = t.TempDir()
+		if err := b.measure(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for row, want := range map[string]int{"limit/lthash": runs, "limit/commit": runs, "limit/zstd/2k": zone, "first/2k/time": 0} {
+			if got := len(b.table.figure(row).values); got != want {
+				t.Errorf("ROW=%s: %s was measured %d times, want %d", wanted, row, got, want)
+			}
+		}
+		var out bytes.Buffer
+		b.table.print(&out, false)
+		if !strings.Contains(out.String(), "nothing is asked") {
+			t.Errorf("ROW=%s: the table judges rows of which nothing is asked:\n%s", wanted, out.String())
+		}
+	}
+}
+
 // TestVerdict holds which side of a bound is the good one.
 func TestVerdict(t *testing.T) {
 	for _, c := range []struct {

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 )
@@ -29,9 +27,12 @@ func (b *bench) exchange(ctx context.Context, n int) error {
 // with nothing new, one with little, and records over an open session.
 func (b *bench) exchangeOnce(ctx context.Context, z *zone, n, i int) error {
 	size := sizeName(n)
-	inserts, err := b.limits(ctx, z, size, i)
+	if err := b.machineLimits(ctx); err != nil {
+		return err
+	}
+	inserts, err := b.zoneLimits(ctx, z, size)
 	if err != nil {
-		return fmt.Errorf("measure limits: %w", err)
+		return err
 	}
 	p, err := b.pair(ctx, z, fmt.Sprint("run-", size, "-", i), settings{})
 	if err != nil {
@@ -105,58 +106,9 @@ func (b *bench) exchangeOnce(ctx context.Context, z *zone, n, i int) error {
 	return nil
 }
 
-// limits measures what the machine allows, and returns bbolt's insert rate.
-func (b *bench) limits(ctx context.Context, z *zone, size string, i int) (inserts float64, err error) {
-	t := b.table
-	if inserts, err = boltInsert(filepath.Join(b.dir, "run-limit.db"), z.Records); err != nil {
-		return 0, err
-	}
-	t.add("limit/bbolt/"+size, inserts)
-	stream, err := quicStream(ctx, 64<<20)
-	if err != nil {
-		return 0, err
-	}
-	t.add("limit/quic", stream/1e6)
-	t.add("limit/lthash", latticeHash())
-	for _, limit := range []struct {
-		row  string
-		unit time.Duration
-		took func() (time.Duration, error)
-	}{
-		{"limit/fsync", time.Millisecond, func() (time.Duration, error) { return syncFile(filepath.Join(b.dir, "run-limit.sync")) }},
-		{"limit/commit", time.Millisecond, func() (time.Duration, error) { return commitOne(filepath.Join(b.dir, "run-limit.db")) }},
-		{"limit/connect", time.Millisecond, func() (time.Duration, error) { return connect(ctx) }},
-		{"limit/datagram", time.Millisecond, func() (time.Duration, error) { return roundTrip(ctx) }},
-		{"limit/page", time.Microsecond, firstTouch},
-	} {
-		took, err := limit.took()
-		if err != nil {
-			return 0, fmt.Errorf("%s: %w", limit.row, err)
-		}
-		if took > 0 {
-			t.add(limit.row, float64(took)/float64(limit.unit))
-		} else {
-			t.explain(limit.row, "not known on "+runtime.GOOS)
-		}
-	}
-	if z.sample == nil {
-		if z.sample, err = z.readSample(ctx, sampleRecords); err != nil {
-			return 0, err
-		}
-	}
-	rate, each, err := compress(z.sample)
-	if err != nil {
-		return 0, err
-	}
-	t.add("limit/zstd/"+size, rate)
-	t.add("limit/zstd-bytes/"+size, each)
-	return inserts, nil
-}
-
 const (
-	sessions      = 5 // one after the other, of what takes milliseconds
-	liveRecords   = 200
-	sampleRecords = 50_000
+	sessions    = 5 // one after the other, of what takes milliseconds
+	liveRecords = 200
 )
 
 // live measures records that are pushed over an open session, one at a time, and

@@ -6,9 +6,12 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -19,6 +22,93 @@ import (
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
 )
+
+// machineLimits measures once what the machine allows, whatever is stored.
+func (b *bench) machineLimits(ctx context.Context) error {
+	stream, err := quicStream(ctx, 64<<20)
+	if err != nil {
+		return fmt.Errorf("limit/quic: %w", err)
+	}
+	b.table.add("limit/quic", stream/1e6)
+	b.table.add("limit/lthash", latticeHash())
+	for _, limit := range []struct {
+		row  string
+		unit time.Duration
+		took func() (time.Duration, error)
+	}{
+		{"limit/fsync", time.Millisecond, func() (time.Duration, error) { return syncFile(filepath.Join(b.dir, "run-limit.sync")) }},
+		{"limit/commit", time.Millisecond, func() (time.Duration, error) { return commitOne(filepath.Join(b.dir, "run-limit.db")) }},
+		{"limit/connect", time.Millisecond, func() (time.Duration, error) { return connect(ctx) }},
+		{"limit/datagram", time.Millisecond, func() (time.Duration, error) { return roundTrip(ctx) }},
+		{"limit/page", time.Microsecond, firstTouch},
+	} {
+		took, err := limit.took()
+		if err != nil {
+			return fmt.Errorf("%s: %w", limit.row, err)
+		}
+		if took > 0 {
+			b.table.add(limit.row, float64(took)/float64(limit.unit))
+		} else {
+			b.table.explain(limit.row, "not known on "+runtime.GOOS)
+		}
+	}
+	return nil
+}
+
+// zoneLimits measures once what the machine allows with the records of a zone, and
+// returns how many keys a second bbolt takes of as many.
+func (b *bench) zoneLimits(ctx context.Context, z *zone, size string) (inserts float64, err error) {
+	if inserts, err = boltInsert(filepath.Join(b.dir, "run-limit.db"), z.Records); err != nil {
+		return 0, fmt.Errorf("limit/bbolt: %w", err)
+	}
+	b.table.add("limit/bbolt/"+size, inserts)
+	if z.sample == nil {
+		if z.sample, err = z.readSample(ctx, sampleRecords); err != nil {
+			return 0, err
+		}
+	}
+	rate, each, err := compress(z.sample)
+	if err != nil {
+		return 0, fmt.Errorf("limit/zstd: %w", err)
+	}
+	b.table.add("limit/zstd/"+size, rate)
+	b.table.add("limit/zstd-bytes/"+size, each)
+	return inserts, nil
+}
+
+// otherLimits measures those limits that no step has measured: of the machine all, since
+// no figure says much without them, of zones those that were asked for.
+func (b *bench) otherLimits(ctx context.Context) error {
+	t := b.table
+	if len(t.figure("limit/quic").values) == 0 {
+		b.say("limits of the machine …")
+		for range b.runs {
+			if err := b.machineLimits(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	for _, n := range b.sizes {
+		size := sizeName(n)
+		rows := []string{"limit/bbolt/" + size, "limit/zstd/" + size, "limit/zstd-bytes/" + size}
+		if len(t.figure(rows[0]).values) > 0 || !b.wantsAny(rows) {
+			continue
+		}
+		z, err := b.school(ctx, n)
+		if err != nil {
+			return err
+		}
+		b.say("limits with %s records …", size)
+		for range b.runsOf(n) {
+			if _, err := b.zoneLimits(ctx, z, size); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+const sampleRecords = 50_000 // of a zone, to be compressed
 
 // boltInsert returns how many keys in ascending order, with values of the size
 // of a record, bbolt stores in a second, 4,096 in a commit.

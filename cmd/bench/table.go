@@ -73,6 +73,7 @@ func (t *table) check() error {
 func (t *table) print(w io.Writer, markdown bool) {
 	lines := [][]string{{"row", "what", "median", "range", "must", "moonshot", ""}}
 	var fallen []string
+	judged := false
 	for _, f := range t.figures {
 		if !t.shown(f) {
 			continue
@@ -85,6 +86,7 @@ func (t *table) print(w io.Writer, markdown bool) {
 		sign := map[bool]string{true: "≥ ", false: "≤ "}[f.bound.more]
 		if f.bound.must != 0 {
 			line[4] = sign + format(f.bound.must, "")
+			judged = judged || len(f.values) > 0
 		}
 		if f.bound.moonshot != 0 {
 			line[5] = sign + format(f.bound.moonshot, "")
@@ -107,8 +109,10 @@ func (t *table) print(w io.Writer, markdown bool) {
 	for _, note := range t.notes {
 		fmt.Fprintln(w, note)
 	}
-	switch len(fallen) {
-	case 0:
+	switch {
+	case !judged:
+		fmt.Fprintln(w, "Of these rows nothing is asked.")
+	case len(fallen) == 0:
 		fmt.Fprintln(w, "No row falls short of what it must be.")
 	default:
 		fmt.Fprintf(w, "%d fall short of what they must be: %s.\n", len(fallen), strings.Join(fallen, ", "))
