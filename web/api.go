@@ -45,7 +45,7 @@ func (s *Server) apiAttempt(_ http.ResponseWriter, v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.answer(v.Context(), v.person, v.lang.Tag, ask)
+	return s.answer(v, ask)
 }
 
 func (s *Server) apiViewing(_ http.ResponseWriter, v *visit) (any, error) {
@@ -53,7 +53,7 @@ func (s *Server) apiViewing(_ http.ResponseWriter, v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.viewing(v.Context(), v.person, v.lang.Tag, ask)
+	return s.viewing(v, ask)
 }
 
 // questionJSON is a question, without its answer.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/classmesh/classmesh/records"
@@ -18,7 +19,7 @@ type directory struct {
 	stamps map[secretOwner]stamp
 }
 
-// stamp changes whenever a person's password does. It gives nothing away.
+// stamp changes whenever the password of an account does. It gives nothing away.
 type stamp [sha256.Size]byte
 
 type secretOwner struct {
@@ -26,19 +27,15 @@ type secretOwner struct {
 	user identity.UserID
 }
 
-// stamp returns a person's stamp, over all IDs of the person.
-func (d *directory) stamp(p *classroom.Person) stamp {
+// stamp returns the stamp of the account that somebody has signed in with. It stays the same
+// when the account is joined with another, so that who is at work goes on working.
+func (d *directory) stamp(p *classroom.Person, account identity.UserID) stamp {
 	kind := classroom.KindLearnerSecret
 	if p.Role.IsStaff() {
 		kind = classroom.KindStaffSecret
 	}
-	h := sha256.New()
-	for _, id := range p.IDs {
-		one := d.stamps[secretOwner{kind, id}]
-		h.Write(id[:])
-		h.Write(one[:])
-	}
-	return stamp(h.Sum(nil))
+	one := d.stamps[secretOwner{kind, account}]
+	return sha256.Sum256(slices.Concat(account[:], one[:]))
 }
 
 // directoryCache keeps the directory, because every request asks for it and it

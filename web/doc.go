@@ -36,5 +36,7 @@
 //
 // Who has signed in carries a cookie that says so under an HMAC, see session.
 // It outlives a restart of the device, and ends with the password, with the
-// person being hidden, after half a day, or by signing out.
+// person being hidden, after half a day, or by signing out. It is that of one user
+// ID: if several are joined to one person, what the person does is recorded under
+// the ID of the user name that was typed.
 package web

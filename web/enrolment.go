@@ -27,30 +27,32 @@ func (s *Server) addClass(w http.ResponseWriter, v *visit) error {
 }
 
 // ofForm reports whether an error is about what somebody typed, so that the
-// form is shown again with it.
+// form is shown again with it. What this device or person may not do has no form.
 func ofForm(err error) (*problem, bool) {
 	if err == nil {
 		return nil, false
 	}
 	p := problemOf(err)
-	return p, p.Status < http.StatusInternalServerError
+	return p, p.Status < http.StatusInternalServerError && p.Status != http.StatusForbidden
 }
 
 // renameForm is the form by which a class gets another name.
 type renameForm struct {
-	Name    string
-	Problem string
+	Name, WasName string
+	Problem       string
 }
 
 func (s *Server) renameClass(w http.ResponseWriter, v *visit) error {
-	class, err := s.classInForm(v)
+	class, err := s.openClassInForm(v)
 	if err != nil {
 		return err
 	}
-	name := v.PostFormValue("name")
-	err = classroom.RenameGroup(v.Context(), s.cfg.Replica, v.person.ID, class.ID, name)
+	name, was := v.PostFormValue("name"), v.PostFormValue("was_name")
+	if name != was { // otherwise it may be the name that somebody has just replaced
+		err = classroom.RenameGroup(v.Context(), s.cfg.Replica, v.person.ID, class.ID, name)
+	}
 	if p, ok := ofForm(err); ok {
-		return s.showClass(w, v, p.Status, classPage{Rename: renameForm{name, v.lang.words(p)}})
+		return s.showClass(w, v, p.Status, classPage{Rename: renameForm{name, was, v.lang.words(p)}})
 	} else if err != nil {
 		return err
 	}
@@ -98,17 +100,31 @@ func (s *Server) classInForm(v *visit) (*classroom.Class, error) {
 	return class, nil
 }
 
-func (s *Server) addLearner(w http.ResponseWriter, v *visit) error {
-	if err := readForm(v); err != nil {
-		return err
+// openClassInForm reads the form that was sent about a class that has not been removed.
+func (s *Server) openClassInForm(v *visit) (*classroom.Class, error) {
+	class, err := s.classInForm(v)
+	if err == nil && class.Hidden {
+		return nil, errUnknownClass
 	}
-	group, err := classroom.ParseGroupID(v.PathValue("class"))
+	return class, err
+}
+
+// openClass returns a class that has not been removed.
+func (d *directory) openClass(id classroom.GroupID) (*classroom.Class, error) {
+	if c := d.roll.Class(id); c != nil && !c.Hidden {
+		return c, nil
+	}
+	return nil, errUnknownClass
+}
+
+func (s *Server) addLearner(w http.ResponseWriter, v *visit) error {
+	class, err := s.openClassInForm(v)
 	if err != nil {
-		return errUnknownClass
+		return err
 	}
 	u := classroom.NewUser{
 		Name: v.PostFormValue("name"), Username: v.PostFormValue("username"), Password: v.PostFormValue("password"),
-		Language: v.lang.Tag, Groups: []classroom.GroupID{group},
+		Language: v.lang.Tag, Groups: []classroom.GroupID{class.ID},
 	}
 	refuse := func(p *problem) error {
 		return s.showClass(w, v, p.Status, classPage{Problem: v.lang.words(p), Name: u.Name, Username: u.Username})
@@ -122,12 +138,13 @@ func (s *Server) addLearner(w http.ResponseWriter, v *visit) error {
 	} else if err != nil {
 		return err
 	}
-	http.Redirect(w, v.Request, "/classes/"+group.String()+"?added="+url.QueryEscape(u.Name), http.StatusSeeOther)
+	http.Redirect(w, v.Request, "/classes/"+class.ID.String()+"?added="+url.QueryEscape(u.Name), http.StatusSeeOther)
 	return nil
 }
 
 // peoplePage is what the template people shows: who is on no page of a class.
 type peoplePage struct {
+	Staff         []*classroom.Person // whom who looks may change
 	Classless     []*classroom.Person
 	Hidden        []*classroom.Person
 	HiddenClasses []*classroom.Class
@@ -147,7 +164,11 @@ func (s *Server) everybodyElse(w http.ResponseWriter, v *visit) error {
 	}
 	data := peoplePage{HiddenClasses: dir.roll.HiddenClasses}
 	for _, p := range dir.roll.People {
-		if v.mayChange(p) && classless(p) {
+		switch {
+		case !v.mayChange(p):
+		case p.Role.IsStaff():
+			data.Staff = append(data.Staff, p)
+		case classless(p):
 			data.Classless = append(data.Classless, p)
 		}
 	}
@@ -156,7 +177,7 @@ func (s *Server) everybodyElse(w http.ResponseWriter, v *visit) error {
 			data.Hidden = append(data.Hidden, p)
 		}
 	}
-	if name := dir.hiddenName(v.URL.Query()); name != "" {
+	if name := dir.hiddenName(v); name != "" {
 		if data.Notice, err = v.lang.text("people.removed_now", "name", name); err != nil {
 			return err
 		}
@@ -165,10 +186,11 @@ func (s *Server) everybodyElse(w http.ResponseWriter, v *visit) error {
 }
 
 // hiddenName returns the name of the person or class that was just removed, if the
-// address of the page says so and it still is.
-func (d *directory) hiddenName(query url.Values) string {
+// address of the page says so, it still is, and who looks may undo it.
+func (d *directory) hiddenName(v *visit) string {
+	query := v.URL.Query()
 	if id, err := identity.ParseUserID(query.Get("person")); err == nil {
-		if p := d.roll.Person(id); p != nil && p.Hidden {
+		if p := d.roll.Person(id); p != nil && p.Hidden && v.mayChange(p) {
 			return p.Name
 		}
 	}

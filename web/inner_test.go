@@ -53,7 +53,7 @@ func TestEndedSessionsAreBounded(t *testing.T) {
 func TestRepeatsAreBounded(t *testing.T) {
 	var r repeats
 	for i := range maxRepeats * 2 {
-		if _, _, err := r.once(t.Context(), [16]byte{1}, fmt.Sprint(i), i, func() (any, error) { return i, nil }); err != nil {
+		if _, _, err := r.once(t.Context(), repeatKey{id: fmt.Sprint(i)}, i, func() (any, error) { return i, nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -62,10 +62,10 @@ func TestRepeatsAreBounded(t *testing.T) {
 	}
 	// What failed is tried anew.
 	fail := func() (any, error) { return nil, errBusy }
-	if _, _, err := r.once(t.Context(), [16]byte{1}, "again", 0, fail); err != errBusy {
+	if _, _, err := r.once(t.Context(), repeatKey{id: "again"}, 0, fail); err != errBusy {
 		t.Error(err)
 	}
-	if got, repeated, err := r.once(t.Context(), [16]byte{1}, "again", 0, func() (any, error) { return 5, nil }); got != 5 || repeated || err != nil {
+	if got, repeated, err := r.once(t.Context(), repeatKey{id: "again"}, 0, func() (any, error) { return 5, nil }); got != 5 || repeated || err != nil {
 		t.Error(got, repeated, err)
 	}
 }

@@ -213,7 +213,7 @@ func (s *Server) exercise(w http.ResponseWriter, v *visit) error {
 	query := v.URL.Query()
 	// What was answered is in memory only; if it is forgotten, the next
 	// question comes.
-	if r, ok := s.repeats.recall(v.person.ID, query.Get("answered")).(*answerResult); ok && r.Progress.ID == e.ID {
+	if r, ok := s.repeats.recall(v.request(query.Get("answered"))).(*answerResult); ok && r.Progress.ID == e.ID {
 		seed, _ := strconv.ParseUint(query.Get("seed"), 10, 64)
 		if q, err := e.Question(query.Get("item"), seed, v.lang.Tag); err == nil && formID(q.Item, q.Seed) == query.Get("answered") {
 			data.Answered = &answered{*r, q}
@@ -269,7 +269,7 @@ func (s *Server) answerByForm(w http.ResponseWriter, v *visit) error {
 	if shown, err := strconv.ParseInt(v.PostFormValue("shown"), 10, 64); err == nil {
 		ask.MSTaken = uint64(max(0, s.cfg.Now().UnixMilli()-shown))
 	}
-	_, err = s.answer(v.Context(), v.person, v.lang.Tag, ask)
+	_, err = s.answer(v, ask)
 	switch {
 	case isUnreadable(err):
 		return s.askAgain(w, v, e, ask, problemOf(err))

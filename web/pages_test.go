@@ -111,7 +111,7 @@ func TestSignInByForm(t *testing.T) {
 func hidden(page string) url.Values {
 	v := url.Values{}
 	for _, m := range regexp.MustCompile(`<input type="hidden" name="(\w+)" value="([^"]*)">`).FindAllStringSubmatch(page, -1) {
-		v.Set(m[1], m[2])
+		v.Add(m[1], m[2])
 	}
 	return v
 }

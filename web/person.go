@@ -12,21 +12,35 @@ import (
 // a lesser role.
 func (v *visit) mayChange(p *classroom.Person) bool { return v.isStaff() && p.Role < v.person.Role }
 
+// maySetPassword reports whether who makes the request may give somebody a password: who may
+// change the person, staff themselves, and administrators each other, as one who has
+// forgotten it could not be helped otherwise.
+func (v *visit) maySetPassword(p *classroom.Person) bool {
+	return v.mayChange(p) || v.isStaff() && p.ID == v.person.ID || v.person.Role == classroom.RoleAdministrator
+}
+
+// isFor reports whether this device is one on which somebody can be changed.
+func (v *visit) isFor(p *classroom.Person) bool {
+	return v.mayEnrol && (v.mayEnrolStaff || !p.Role.IsStaff())
+}
+
 // learnerPage is what the template learner shows.
 type learnerPage struct {
 	*progressPage
-	Change *changeForm         // nil: who looks may not change the person
-	Alike  []*classroom.Person // who may be the same
+	Change   *changeForm         // nil: who looks may not change the person, or not here
+	Password bool                // may be set by who looks
+	Alike    []*classroom.Person // who may be the same
 }
 
 // changeForm is the form by which somebody gets another name, language or class. With it
 // goes what it showed, so that only what was changed is written: somebody else may have
 // changed the rest.
 type changeForm struct {
-	Name, Username string
-	Languages      []choice
-	Classes        []choice
-	Problem        string
+	Name, Username       string
+	WasName, WasUsername string
+	Languages            []choice
+	Classes              []choice
+	Problem              string
 }
 
 // choice is one of several to choose from.
@@ -75,7 +89,8 @@ func (s *Server) showLearner(w http.ResponseWriter, v *visit, status int, notice
 	if password != nil {
 		data.Problem = v.lang.words(password)
 	}
-	if v.mayChange(person) {
+	data.Password = v.maySetPassword(person) && v.isFor(person)
+	if v.mayChange(person) && v.isFor(person) {
 		dir, err := s.people(v.Context())
 		if err != nil {
 			return err
@@ -94,19 +109,20 @@ func (s *Server) showLearner(w http.ResponseWriter, v *visit, status int, notice
 }
 
 func (s *Server) newChangeForm(v *visit, dir *directory, p *classroom.Person) (*changeForm, error) {
-	f := &changeForm{Name: p.Name, Username: p.Username}
-	of := ""
-	if p.Language == "" {
-		text, err := v.lang.text("learner.language_none")
-		if err != nil {
-			return nil, err
-		}
-		f.Languages = append(f.Languages, choice{"", text, true, true})
-	} else {
-		of = s.texts.choose(p.Language, "").Tag
+	f := &changeForm{Name: p.Name, Username: p.Username, WasName: p.Name, WasUsername: p.Username}
+	none, err := v.lang.text("learner.language_none")
+	if err != nil {
+		return nil, err
 	}
+	add := func(tag, text string) {
+		f.Languages = append(f.Languages, choice{tag, text, tag == p.Language, tag == p.Language})
+	}
+	add("", none)
 	for _, l := range s.texts.languages {
-		f.Languages = append(f.Languages, choice{l.Tag, s.texts.nameOf(l.Tag), l.Tag == of, l.Tag == of})
+		add(l.Tag, s.texts.nameOf(l.Tag))
+	}
+	if p.Language != "" && !s.speaks(p.Language) { // by a file, say: it may be kept
+		add(p.Language, s.texts.nameOf(p.Language))
 	}
 	for _, c := range dir.roll.Classes {
 		in := slices.Contains(p.Groups, c.ID)
@@ -115,14 +131,20 @@ func (s *Server) newChangeForm(v *visit, dir *directory, p *classroom.Person) (*
 	return f, nil
 }
 
-// typed puts into the form what somebody has chosen in it.
+// typed puts into the form what somebody has chosen in it, and what it showed then: what has
+// been changed by others since is none of the form's changes.
 func (f *changeForm) typed(v *visit, problem string) {
-	f.Name, f.Username, f.Problem = v.PostFormValue("name"), v.PostFormValue("username"), problem
-	for i := range f.Languages {
-		f.Languages[i].Chosen = f.Languages[i].Value == v.PostFormValue("language")
-	}
-	for i := range f.Classes {
-		f.Classes[i].Chosen = slices.Contains(v.PostForm["class"], f.Classes[i].Value)
+	f.Problem = problem
+	f.Name, f.WasName = v.PostFormValue("name"), v.PostFormValue("was_name")
+	f.Username, f.WasUsername = v.PostFormValue("username"), v.PostFormValue("was_username")
+	choose(f.Languages, v.PostForm["language"], v.PostForm["was_language"])
+	choose(f.Classes, v.PostForm["class"], v.PostForm["was_class"])
+}
+
+func choose(choices []choice, chosen, were []string) {
+	for i := range choices {
+		choices[i].Chosen = slices.Contains(chosen, choices[i].Value)
+		choices[i].Was = slices.Contains(were, choices[i].Value)
 	}
 }
 
@@ -135,15 +157,26 @@ func (s *Server) editIn(v *visit) (e classroom.PersonEdit, err error) {
 		return nil
 	}
 	e.Name, e.Username, e.Language = changed("name"), changed("username"), changed("language")
-	if e.Language != nil && !s.speaks(*e.Language) {
+	if e.Language != nil && *e.Language != "" && !s.speaks(*e.Language) {
 		return e, badRequest("language")
 	}
 	now, was := v.PostForm["class"], v.PostForm["was_class"]
 	if e.Enter, err = groupsBeside(now, was); err != nil {
 		return e, err
 	}
-	e.Leave, err = groupsBeside(was, now)
-	return e, err
+	if e.Leave, err = groupsBeside(was, now); err != nil {
+		return e, err
+	}
+	dir, err := s.people(v.Context())
+	if err != nil {
+		return e, err
+	}
+	for _, id := range e.Enter {
+		if _, err := dir.openClass(id); err != nil {
+			return e, err
+		}
+	}
+	return e, nil
 }
 
 // groupsBeside returns the groups of a list that are not in another.
@@ -258,6 +291,9 @@ func (s *Server) joinLearner(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
+	if other == person && len(person.IDs) > 1 { // a second tap: they are one already
+		return s.done(w, v, person, "joined")
+	}
 	if err := classroom.Join(v.Context(), s.cfg.Replica, v.person.ID, person.ID, other.ID, true, ""); err != nil {
 		return err
 	}
@@ -272,7 +308,17 @@ func (s *Server) partLearner(w http.ResponseWriter, v *visit) error {
 	if err := classroom.Part(v.Context(), s.cfg.Replica, v.person.ID, person.ID, ""); err != nil {
 		return err
 	}
-	return s.done(w, v, person, "parted")
+	dir, err := s.people(v.Context())
+	if err != nil {
+		return err
+	}
+	for _, id := range person.IDs { // one of them may have been removed
+		if p := dir.roll.Account(id); p != nil {
+			return s.done(w, v, p, "parted")
+		}
+	}
+	http.Redirect(w, v.Request, "/people", http.StatusSeeOther)
+	return nil
 }
 
 func (s *Server) resetPassword(w http.ResponseWriter, v *visit) error {
@@ -283,7 +329,7 @@ func (s *Server) resetPassword(w http.ResponseWriter, v *visit) error {
 	if err != nil {
 		return err
 	}
-	if person.Role > v.person.Role {
+	if !v.maySetPassword(person) {
 		return errForbidden
 	}
 	password := v.PostFormValue("password")

@@ -1,13 +1,16 @@
 package web_test
 
 import (
+	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/classmesh/classmesh/records/classroom"
 	"github.com/classmesh/classmesh/records/identity"
+	"github.com/classmesh/classmesh/records/roster"
 )
 
 // person reads who has an ID now.
@@ -219,6 +222,7 @@ func TestTwiceTheSameChild(t *testing.T) {
 		t.Errorf("with a language: %+v", p)
 	}
 
+	child := d.signedIn("amina")
 	body := b.get(path, 200).body
 	if !strings.Contains(body, "Twice the same child") || !strings.Contains(body, twin.String()) || strings.Contains(body, path+"/part") {
 		t.Fatalf("not offered: %s", body)
@@ -227,17 +231,229 @@ func TestTwiceTheSameChild(t *testing.T) {
 	if !strings.Contains(a.body, "were put together") || strings.Contains(a.body, "Twice the same child") || !strings.Contains(a.body, "2 entries") {
 		t.Errorf("says %s", a.body)
 	}
+	if a = b.post("/learners/"+twin.String()+"/join", "other="+d.learner.String(), 200); !strings.Contains(a.body, "were put together") {
+		t.Errorf("a second tap: %s", a.body)
+	}
 	if p := d.person(twin); len(p.IDs) != 2 || len(d.roll().Class(d.class).Learners()) != 2 {
 		t.Errorf("put together: %+v", p)
 	}
-	d.signedIn("amina") // both user names go on working
-	d.browser().json("POST", "/api/v1/session", map[string]string{"username": "amina2", "password": "second"}, 200)
+	// Both user names go on working, and what is done is kept under the one it is done with.
+	second := d.browser()
+	second.json("POST", "/api/v1/session", map[string]string{"username": "amina2", "password": "second"}, 200)
+	for n, who := range []*browser{child, second, second} {
+		if got := who.answer("fractions-practice", fmt.Sprint(n)); got != n+1 {
+			t.Errorf("together: %d answers, want %d", got, n+1)
+		}
+	}
 	if a = b.post("/learners/"+twin.String()+"/part", "", 200); !strings.Contains(a.body, "were taken apart") {
 		t.Errorf("says %s", a.body)
 	}
 	if p := d.person(twin); len(p.IDs) != 1 || p.Name != "amina okafor" {
 		t.Errorf("taken apart: %+v", p)
 	}
-	b.post(path+"/join", "other="+d.learner.String(), 400)
+	// Nobody was signed out; the questions begin anew where each is.
+	for who, want := range map[*browser]int{child: 2, second: 3} {
+		if got := who.answer("fractions-practice", "apart"); got != want {
+			t.Errorf("apart: %d answers, want %d", got, want)
+		}
+	}
+	b.post(path+"/join", "other="+twin.String(), 200)
+	if err := classroom.Part(t.Context(), d.replica, d.teacher, twin, ""); err != nil {
+		t.Fatal(err)
+	}
+	smaller, larger := d.learner, twin
+	if smaller.Compare(larger) > 0 {
+		smaller, larger = larger, smaller
+	}
+	for _, step := range []error{
+		classroom.Hide(t.Context(), d.replica, d.teacher, classroom.UserTarget(smaller), ""),
+		classroom.Join(t.Context(), d.replica, d.teacher, smaller, larger, true, ""),
+	} {
+		if step != nil {
+			t.Fatal(step)
+		}
+	}
+	if a = b.post("/learners/"+larger.String()+"/part", "", 200); !strings.HasPrefix(a.path, "/learners/"+larger.String()) {
+		t.Errorf("taken apart from one that was removed: leads to %s", a.path)
+	}
+	b.post(path+"/join", "other="+d.learner.String(), 400) // with themselves
 	b.post(path+"/join", "other=nobody", 404)
+}
+
+// answer answers the next question of an exercise, right or wrong, and returns how many
+// answers are counted then.
+func (b *browser) answer(exercise, id string) int {
+	b.d.t.Helper()
+	question := b.json("GET", "/api/v1/exercises/"+exercise+"/question", nil, 200)
+	got := b.json("POST", "/api/v1/attempts", map[string]any{
+		"id": id, "exercise": exercise, "item": question["item"], "seed": question["seed"], "answer": "1",
+	}, 200)
+	return int(got["progress"].(map[string]any)["attempts"].(float64))
+}
+
+// TestRefusedFormKeepsWhatItShowed: what others have changed while a form was open stays, also
+// if the form is refused once and sent again.
+func TestRefusedFormKeepsWhatItShowed(t *testing.T) {
+	d := newDevice(t)
+	b := d.signedIn("teacher")
+	second, err := classroom.AddGroup(t.Context(), d.replica, d.teacher, "Class 6B", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/learners/" + d.learner.String()
+	form := d.changeForm(b, d.learner)
+	name, language := "Amina Bello", "fr"
+	if err := classroom.EditPerson(t.Context(), d.replica, d.teacher, d.learner, classroom.PersonEdit{Name: &name, Language: &language, Enter: []classroom.GroupID{second}}); err != nil {
+		t.Fatal(err)
+	}
+	form.Set("username", " ")
+	refused := b.post(path, form.Encode(), 400).body
+	if !strings.Contains(refused, "Something is missing") || strings.Contains(refused, "not accepted") {
+		t.Errorf("says %s", refused)
+	}
+	again := hidden(refused)
+	again["name"], again["language"], again["class"] = form["name"], form["language"], form["class"]
+	again.Set("username", "amina.b")
+	b.post(path, again.Encode(), 200)
+	if p := d.person(d.learner); p.Name != name || p.Language != language || len(p.Groups) != 2 || p.Username != "amina.b" {
+		t.Errorf("after the second time: %+v", p)
+	}
+}
+
+// TestLanguageWithoutTexts: a language in which there are no texts stays if it is not
+// changed, and any can be chosen in its place, none as well.
+func TestLanguageWithoutTexts(t *testing.T) {
+	d := newDevice(t)
+	b := d.signedIn("teacher")
+	language := "pt-BR"
+	if err := classroom.EditPerson(t.Context(), d.replica, d.teacher, d.learner, classroom.PersonEdit{Language: &language}); err != nil {
+		t.Fatal(err)
+	}
+	if body := b.get("/learners/"+d.learner.String(), 200).body; !strings.Contains(body, `<option value="pt-BR" lang="pt-BR" selected>Português<`) {
+		t.Errorf("the form does not show the language: %s", body)
+	}
+	for _, to := range []string{"pt-BR", "en", ""} {
+		form := d.changeForm(b, d.learner)
+		form.Set("language", to)
+		b.post("/learners/"+d.learner.String(), form.Encode(), 200)
+		if p := d.person(d.learner); p.Language != to {
+			t.Errorf("%q was chosen, and it is %q", to, p.Language)
+		}
+	}
+}
+
+// TestFormsOfRemovedClass: what is sent about a class that was removed meanwhile is refused,
+// and nothing of it is written; a form that changes nothing undoes nothing.
+func TestFormsOfRemovedClass(t *testing.T) {
+	d := newDevice(t)
+	b := d.signedIn("teacher")
+	class := "/classes/" + d.class.String()
+	form := d.changeForm(b, d.other)
+	rename := url.Values{"name": {"Class 5A"}, "was_name": {"Class 5A"}}
+	b.post(class, "name=Class+5C", 200)
+	if a := b.post(class, rename.Encode(), 200); !strings.Contains(a.body, "<h1>Class 5C</h1>") {
+		t.Errorf("the old name was written again: %s", a.body)
+	}
+	b.post(class+"/hidden", "", 200)
+	b.post(class+"/hidden", "", 200) // a second tap
+	people := len(d.roll().People)
+	b.post(class+"/learners", "name=Chidi&username=chidi&password=x", 404)
+	b.post("/classes/"+classroom.GroupID{9}.String()+"/learners", "name=Chidi&username=chidi&password=x", 404)
+	b.post(class, "name=Mine", 404)
+	form.Set("name", "Typed")
+	form.Del("was_class")
+	if a := b.post("/learners/"+d.other.String(), form.Encode(), 404); !strings.Contains(a.body, "There is no such class") || !strings.Contains(a.body, `value="Typed"`) {
+		t.Errorf("into a class that was removed: %s", a.body)
+	}
+	if roll := d.roll(); len(roll.People) != people || roll.Class(d.class).Name != "Class 5C" || roll.Person(d.other).Name != "Bako Juma" {
+		t.Errorf("written: %d people, %+v", len(roll.People), roll.Person(d.other))
+	}
+}
+
+// TestStaffAmongPeople: an administrator finds every teacher, also one in a class; a teacher
+// can neither get at another's account nor learn who was removed.
+func TestStaffAmongPeople(t *testing.T) {
+	d := newDevice(t)
+	add := func(name, username string, role classroom.Role) string {
+		id, err := classroom.AddUser(t.Context(), d.replica, d.gate, d.teacher, classroom.NewUser{Name: name, Username: username, Password: password, Role: role, Groups: []classroom.GroupID{d.class}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "/learners/" + id.String()
+	}
+	head, reed, deputy := add("Head", "head", classroom.RoleAdministrator), add("Mr Tom Reed", "reed", classroom.RoleTeacher), add("Deputy", "deputy", classroom.RoleAdministrator)
+	teacher, admin := d.signedIn("teacher"), d.signedIn("head")
+	if body := admin.get("/people", 200).body; !strings.Contains(body, reed) || strings.Contains(body, deputy) {
+		t.Errorf("an administrator is shown %s", body)
+	}
+	if body := teacher.get("/people", 200).body; strings.Contains(body, "Reed") {
+		t.Error("a teacher is shown another to be changed")
+	}
+	for _, c := range []struct {
+		username, whom string
+		page, password int // statuses
+	}{
+		{"amina", reed, 403, 403}, {"teacher", reed, 200, 403}, {"teacher", head, 200, 403}, {"head", reed, 200, 200}, {"head", deputy, 200, 200},
+		{"teacher", "/learners/" + d.learner.String(), 200, 200}, {"teacher", "/learners/" + d.teacher.String(), 200, 200},
+	} {
+		b := d.signedIn(c.username)
+		if body := b.get(c.whom, c.page).body; strings.Contains(body, c.whom+"/password") != (c.password == 200) {
+			t.Errorf("%s looks at %s: the form for a password is shown or not", c.username, c.whom)
+		}
+		b.post(c.whom+"/password", url.Values{"password": {password}}.Encode(), c.password)
+	}
+	teacher = d.signedIn("teacher") // the new password has ended the session
+	admin.post(reed+"/hidden", "", 200)
+	if body := teacher.get("/people?person="+strings.TrimPrefix(reed, "/learners/"), 200).body; strings.Contains(body, "Reed") {
+		t.Error("a teacher is told the name of a teacher who was removed")
+	}
+	a := admin.get("/people?person="+strings.TrimPrefix(reed, "/learners/"), 200)
+	if !strings.Contains(a.body, "Mr Tom Reed was removed") || hidden(a.body).Get("next") != "/people" {
+		t.Errorf("after another language the notice is said again, at %q", hidden(a.body)["next"])
+	}
+}
+
+// TestPlainDevice: a device that may not change people offers no form that it would refuse.
+func TestPlainDevice(t *testing.T) {
+	d := newDevice(t)
+	head, err := classroom.AddUser(t.Context(), d.replica, d.gate, d.teacher, classroom.NewUser{Name: "Head", Username: "head", Password: password, Role: classroom.RoleAdministrator})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.signedIn("head").post("/learners/"+d.other.String()+"/hidden", "", 200)
+	forms := func(b *browser, path string) (actions []string) {
+		for _, m := range regexp.MustCompile(`method="post" action="([^"]*)"`).FindAllStringSubmatch(b.get(path, 200).body, -1) {
+			actions = append(actions, m[1])
+		}
+		return actions
+	}
+	amina, class, teacher := "/learners/"+d.learner.String(), "/classes/"+d.class.String(), "/learners/"+d.teacher.String()
+	for role, want := range map[roster.Role]map[string]int{ // to sign out, and the language, are two
+		roster.RoleAdministrates: {"/classes": 3, class: 5, amina: 5, teacher: 5, "/people": 3, "/learners/" + head.String(): 3},
+		roster.RoleClassroom:     {"/classes": 3, class: 5, amina: 5, teacher: 2, "/people": 3, "/learners/" + head.String(): 2},
+		roster.RolePlain:         {"/classes": 1, class: 1, amina: 1, teacher: 1, "/people": 1, "/learners/" + head.String(): 1},
+	} {
+		o := d.another(role)
+		admin := o.signedIn("head")
+		for path, n := range want {
+			if got := forms(admin, path); len(got) != n {
+				t.Errorf("%v: %s offers %v, want %d", role, path, got, n)
+			}
+		}
+		status := map[bool]int{true: 200, false: 403}
+		for _, c := range []struct {
+			by            *browser
+			path, form    string
+			allowed       bool
+			refusedSaying string
+		}{
+			{o.signedIn("amina"), "/language", "language=fr", role != roster.RolePlain, "People and classes cannot be changed"},
+			{admin, amina + "/password", "password=x", role != roster.RolePlain, "People and classes cannot be changed"},
+			{admin, teacher + "/password", "password=x", role == roster.RoleAdministrates, "Teachers and administrators cannot be changed"},
+		} {
+			if a := c.by.post(c.path, c.form, status[c.allowed]); !c.allowed && !strings.Contains(a.body, c.refusedSaying) {
+				t.Errorf("%v: %s says %s", role, c.path, a.body)
+			}
+		}
+	}
 }

@@ -79,10 +79,18 @@ func problemOf(err error) *problem {
 		return &problem{Status: http.StatusNotFound, Code: "unknown_item"}
 	case errors.Is(err, classroom.ErrUnknown):
 		return errNotFound
+	case errors.Is(err, classroom.ErrEmpty):
+		return &problem{Status: http.StatusBadRequest, Code: "empty"}
+	case errors.Is(err, classroom.ErrTooLong):
+		return &problem{Status: http.StatusBadRequest, Code: "too_long"}
+	case errors.Is(err, classroom.ErrNoText):
+		return &problem{Status: http.StatusBadRequest, Code: "no_text"}
 	case errors.Is(err, classroom.ErrInput):
 		return badRequest("%v", err)
-	case errors.Is(err, classroom.ErrNotAdministrates), errors.Is(err, classroom.ErrNotClassroom):
-		return &problem{Status: http.StatusForbidden, Code: "not_on_this_device", Detail: err.Error()}
+	case errors.Is(err, classroom.ErrNotClassroom):
+		return &problem{Status: http.StatusForbidden, Code: "not_on_this_device"}
+	case errors.Is(err, classroom.ErrNotAdministrates):
+		return &problem{Status: http.StatusForbidden, Code: "not_administrating"}
 	case errors.Is(err, records.ErrFull):
 		return &problem{Status: http.StatusInsufficientStorage, Code: "disk_full"}
 	case errors.Is(err, records.ErrUncertain), errors.Is(err, records.ErrClosed):

@@ -130,13 +130,22 @@ func (v *view) Languages() (list []choice) {
 }
 
 // Address returns where who looks at the page can come back to: if it was an answer to a
-// form, to the beginning.
+// form, to the beginning. What was done is not said once more.
 func (v *view) Address() string {
 	if v.visit.Method != http.MethodGet {
 		return "/"
 	}
-	return v.visit.URL.RequestURI()
+	to := *v.visit.URL
+	query := to.Query()
+	for _, said := range []string{"done", "renamed", "added", "person", "class"} {
+		query.Del(said)
+	}
+	to.RawQuery = query.Encode()
+	return to.RequestURI()
 }
+
+// MayEnrol reports whether people and classes can be changed on this device.
+func (v *view) MayEnrol() bool { return v.visit.mayEnrol }
 
 // Person returns who has signed in, or nil.
 func (v *view) Person() *classroom.Person { return v.visit.person }

@@ -20,10 +20,16 @@ type repeats struct {
 	order []repeatKey // oldest first
 }
 
+// repeatKey is who has sent which request. When IDs are joined or parted, the person's
+// questions begin elsewhere and may come once more: answers to former ones are none to them.
 type repeatKey struct {
-	user identity.UserID
-	id   string
+	account identity.UserID
+	joined  int // how many IDs the person has
+	id      string
 }
+
+// request names a request of who makes the visit.
+func (v *visit) request(id string) repeatKey { return repeatKey{v.account, len(v.person.IDs), id} }
 
 // repeat is one request. done is closed when the rest is set; a request that
 // failed is not remembered.
@@ -37,12 +43,11 @@ type repeat struct {
 // once runs f, unless the same person has sent a request with the same ID
 // before: then it returns the former answer, and repeated. An ID that was used
 // for another request is [errIDReused]. No ID: f always runs.
-func (r *repeats) once(ctx context.Context, user identity.UserID, id string, ask any, f func() (any, error)) (answer any, repeated bool, err error) {
-	if id == "" {
+func (r *repeats) once(ctx context.Context, k repeatKey, ask any, f func() (any, error)) (answer any, repeated bool, err error) {
+	if k.id == "" {
 		answer, err = f()
 		return answer, false, err
 	}
-	k := repeatKey{user, id}
 	r.mu.Lock()
 	if e := r.list[k]; e != nil {
 		r.mu.Unlock()
@@ -88,9 +93,9 @@ func (r *repeats) forget(k repeatKey, e *repeat) {
 }
 
 // recall returns the answer to a former request, or nil.
-func (r *repeats) recall(user identity.UserID, id string) any {
+func (r *repeats) recall(k repeatKey) any {
 	r.mu.Lock()
-	e := r.list[repeatKey{user, id}]
+	e := r.list[k]
 	r.mu.Unlock()
 	if e == nil {
 		return nil

@@ -33,7 +33,7 @@ func (s *Server) signIn(w http.ResponseWriter, v *visit, username, password stri
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.cfg.Gate.Authenticate(v.Context(), s.cfg.Replica, username, password)
+	_, account, err := s.cfg.Gate.Authenticate(v.Context(), s.cfg.Replica, username, password)
 	if errors.Is(err, classroom.ErrSignIn) {
 		s.tries.wrong(username, address, s.cfg.Now())
 	}
@@ -41,11 +41,11 @@ func (s *Server) signIn(w http.ResponseWriter, v *visit, username, password stri
 		return nil, err
 	}
 	s.tries.right(username, address)
-	p := dir.roll.Person(found.ID)
+	p := dir.roll.Account(account)
 	if p == nil { // added meanwhile
 		return nil, errBusy
 	}
-	cookie, err := s.sessions.start(p.ID, dir.stamp(p), s.cfg.Now(), s.cfg.Random)
+	cookie, err := s.sessions.start(account, dir.stamp(p, account), s.cfg.Now(), s.cfg.Random)
 	if err != nil {
 		return nil, err
 	}

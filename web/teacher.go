@@ -89,7 +89,7 @@ func (s *Server) showClass(w http.ResponseWriter, v *visit, status int, data cla
 		}
 	}
 	if data.Rename.Problem == "" {
-		data.Rename.Name = data.Class.Name
+		data.Rename.Name, data.Rename.WasName = data.Class.Name, data.Class.Name
 	}
 	if v.URL.Query().Has("renamed") {
 		if data.Notice, err = v.lang.text("class.renamed"); err != nil {

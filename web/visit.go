@@ -5,14 +5,21 @@ import (
 	"strings"
 
 	"github.com/classmesh/classmesh/records/classroom"
+	"github.com/classmesh/classmesh/records/identity"
 )
 
 // visit is one request and who makes it.
 type visit struct {
 	*http.Request
-	person *classroom.Person // nil: nobody has signed in
-	token  token             // of the session, if person is not nil
-	lang   *language
+	lang *language
+
+	// The rest is zero if nobody has signed in.
+
+	person  *classroom.Person
+	account identity.UserID // which of the person's IDs: what the person does is recorded under it
+	token   token           // of the session
+
+	mayEnrol, mayEnrolStaff bool // on this device, whoever it is
 }
 
 func (v *visit) isStaff() bool { return v.person != nil && v.person.Role.IsStaff() }
@@ -33,11 +40,12 @@ func (s *Server) recognise(r *http.Request) (*visit, error) {
 	if err != nil {
 		return v, err
 	}
-	p := dir.roll.Person(t.user)
-	if p == nil || p.Hidden || !s.sessions.valid(t, dir.stamp(p), s.cfg.Now()) {
+	p := dir.roll.Account(t.user)
+	if p == nil || !s.sessions.valid(t, dir.stamp(p, t.user), s.cfg.Now()) {
 		return v, nil
 	}
-	v.person, v.token = p, t
+	v.person, v.account, v.token = p, t.user, t
+	v.mayEnrol, v.mayEnrolStaff = classroom.MayEnrol(s.cfg.Replica.Roster(), s.cfg.Replica.Device())
 	v.lang = s.texts.choose(p.Language, r.Header.Get("Accept-Language"))
 	return v, nil
 }

@@ -64,7 +64,8 @@ func unknownContent(kind string) *problem {
 }
 
 // answer marks an answer and records it, once.
-func (s *Server) answer(ctx context.Context, p *classroom.Person, lang string, a answerAsk) (answerResult, error) {
+func (s *Server) answer(v *visit, a answerAsk) (answerResult, error) {
+	ctx, p, lang := v.Context(), v.person, v.lang.Tag
 	e := s.cfg.Library.Exercise(a.Exercise)
 	switch {
 	case e == nil:
@@ -84,7 +85,7 @@ func (s *Server) answer(ctx context.Context, p *classroom.Person, lang string, a
 	}
 	ask := a
 	ask.MSTaken = 0 // of a form that is sent twice it differs
-	result, repeated, err := s.repeats.once(ctx, p.ID, a.ID, ask, func() (any, error) {
+	result, repeated, err := s.repeats.once(ctx, v.request(a.ID), ask, func() (any, error) {
 		former, err := s.answeredBefore(ctx, p, e, a)
 		if err != nil || former != nil {
 			return former, err
@@ -93,7 +94,7 @@ func (s *Server) answer(ctx context.Context, p *classroom.Person, lang string, a
 		// From here on the answer is recorded even if who asks has gone: what
 		// is sent again finds it.
 		state, err := classroom.RecordAttempt(context.WithoutCancel(ctx), s.cfg.Replica, classroom.MarkedAnswer{
-			Learner: p.ID, Exercise: e.ID, Item: a.Item, Seed: a.Seed,
+			Learner: v.account, Exercise: e.ID, Item: a.Item, Seed: a.Seed,
 			Answer: a.Answer, Chosen: question.Kind == content.KindChoice,
 			Correct: marking.Correct, Hinted: a.Hinted,
 			Taken: time.Duration(min(a.MSTaken, math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond, Language: lang,
@@ -214,7 +215,7 @@ type videoProgress struct {
 }
 
 // viewing records that something was watched, once.
-func (s *Server) viewing(ctx context.Context, p *classroom.Person, lang string, a viewingAsk) (viewingResult, error) {
+func (s *Server) viewing(v *visit, a viewingAsk) (viewingResult, error) {
 	video := s.cfg.Library.Video(a.Video)
 	switch {
 	case video == nil:
@@ -227,9 +228,9 @@ func (s *Server) viewing(ctx context.Context, p *classroom.Person, lang string, 
 		return viewingResult{}, badRequest("id is longer than %d bytes", maxIDBytes)
 	}
 	span := [2]time.Duration{inVideo(video, *a.FromS), inVideo(video, *a.ToS)}
-	result, repeated, err := s.repeats.once(ctx, p.ID, a.ID, viewingKey{a.Video, span}, func() (any, error) {
-		state, err := classroom.RecordViewing(context.WithoutCancel(ctx), s.cfg.Replica, classroom.WatchedSpan{
-			Learner: p.ID, Video: video.ID, From: span[0], To: span[1], Language: lang,
+	result, repeated, err := s.repeats.once(v.Context(), v.request(a.ID), viewingKey{a.Video, span}, func() (any, error) {
+		state, err := classroom.RecordViewing(context.WithoutCancel(v.Context()), s.cfg.Replica, classroom.WatchedSpan{
+			Learner: v.account, Video: video.ID, From: span[0], To: span[1], Language: v.lang.Tag,
 			Duration: video.Duration, Worth: video.Points, Day: classroom.DayOf(s.cfg.Now()),
 		})
 		if err != nil {

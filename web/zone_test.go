@@ -51,6 +51,8 @@ type device struct {
 
 	members []identity.DeviceID // the other devices, by name: see otherRooms
 
+	coordinator identity.DeviceKey
+
 	mu     sync.Mutex // guards the rest
 	clock  time.Time
 	sync   web.Sync
@@ -61,6 +63,44 @@ type device struct {
 	learner identity.UserID // amina
 	other   identity.UserID // bako
 	teacher identity.UserID // teacher
+}
+
+// another returns a device of the same zone, with a role, that has what this one has.
+func (d *device) another(role roster.Role) *device {
+	d.t.Helper()
+	must := func(err error) {
+		d.t.Helper()
+		if err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	random := d.config.Random
+	key, err := identity.GenerateDeviceKey(random)
+	must(err)
+	ros, err := d.replica.Roster().AddDevice(key.Public(), "room 9", role, created)
+	must(err)
+	encoded := ros.Sign(d.coordinator, created).Encode()
+	must(d.replica.AcceptRoster(d.t.Context(), encoded))
+	o := &device{t: d.t, library: d.library, gate: d.gate, clock: d.clock, coordinator: d.coordinator, class: d.class, learner: d.learner, other: d.other, teacher: d.teacher}
+	o.replica, err = records.Found(d.t.Context(), records.Config{
+		Store: storetest.NewMemory(), Identity: key, Random: random, Logger: slog.New(slog.DiscardHandler), Now: o.now,
+	}, records.Founding{Zone: identity.ZoneID{1}, Coordinator: d.coordinator.Public(), Roster: encoded})
+	must(err)
+	for _, row := range d.replica.State().Rows {
+		base, starts := o.replica.Frontier(row.BranchRef)
+		difference, err := d.replica.Difference(d.t.Context(), row.BranchRef, base, starts)
+		must(err)
+		must(o.replica.AcceptDifference(d.t.Context(), difference))
+	}
+	o.config = web.Config{
+		Replica: o.replica, Gate: o.gate, Library: o.library, SessionKey: d.config.SessionKey, Name: "room 9", Now: o.now, Random: random,
+	}
+	o.start()
+	d.t.Cleanup(func() {
+		o.server.Close()
+		o.replica.Close()
+	})
+	return o
 }
 
 const password = "open sesame"
@@ -99,6 +139,7 @@ func newDeviceIn(t testing.TB, store records.Store) *device {
 		Store: store, Identity: key, Random: random, Logger: slog.New(slog.DiscardHandler), Now: d.now,
 	}, records.Founding{Zone: identity.ZoneID{1}, Coordinator: coordinator.Public(), Roster: ros.Sign(coordinator, created).Encode()})
 	must(err)
+	d.coordinator = coordinator
 	d.gate, err = classroom.NewGate(random, 2)
 	must(err)
 	packs, err := content.Shipped()

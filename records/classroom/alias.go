@@ -77,12 +77,13 @@ func components(edges []edge) map[identity.UserID][]identity.UserID {
 // anybody: a device that may write aliases, but not roles, must not be able to
 // make one person of a learner and a teacher.
 func readAliases(v *records.View, roles map[identity.UserID]Role) (map[identity.UserID][]identity.UserID, error) {
-	edges, err := readEdges(v, roles)
+	edges, err := readEdges(v)
+	edges = slices.DeleteFunc(edges, func(e edge) bool { return roles[e.smaller].IsStaff() || roles[e.larger].IsStaff() })
 	return components(edges), err
 }
 
-// readEdges returns the edges that hold.
-func readEdges(v *records.View, roles map[identity.UserID]Role) (edges []edge, err error) {
+// readEdges returns the edges that nobody has taken back.
+func readEdges(v *records.View) (edges []edge, err error) {
 	revoked := map[edge]Latest[Flag]{}
 	err = scan(v, records.RegisterPrefix{Kind: KindAlias}, func(row *records.RegisterRow, ver Version[Alias]) {
 		var other identity.UserID
@@ -94,7 +95,7 @@ func readEdges(v *records.View, roles map[identity.UserID]Role) (edges []edge, e
 		revoked[e] = revoked[e].with(Written[Flag]{ver.Body.Revoked, ver.Source})
 	})
 	for e, l := range revoked {
-		if l.IsSet() && l.Value() == No && !roles[e.smaller].IsStaff() && !roles[e.larger].IsStaff() {
+		if l.IsSet() && l.Value() == No {
 			edges = append(edges, e)
 		}
 	}
@@ -141,23 +142,20 @@ func Join(ctx context.Context, r *records.Replica, actor, a, b identity.UserID, 
 	})
 }
 
-// Part takes back every alias between the IDs of a person, so that each is somebody again.
+// Part takes back every alias of a person's IDs, so that each is somebody again: with the
+// work that was done under it, also while they were joined.
 func Part(ctx context.Context, r *records.Replica, actor, user identity.UserID, why string) error {
 	return write(ctx, r, actor, "part user", func(w *writer) error {
 		ids, err := personOf(&w.View, user)
 		if err != nil {
 			return err
 		}
-		roles, err := readRoles(&w.View)
+		edges, err := readEdges(&w.View)
 		if err != nil {
 			return err
 		}
-		edges, err := readEdges(&w.View, roles)
-		if err != nil {
-			return err
-		}
-		for _, e := range edges {
-			if slices.Contains(ids, e.smaller) {
+		for _, e := range edges { // also those that do not hold while one of the two is staff
+			if slices.Contains(ids, e.smaller) || slices.Contains(ids, e.larger) {
 				if err := w.setEdge(e, false, why); err != nil {
 					return err
 				}

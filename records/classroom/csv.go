@@ -82,7 +82,7 @@ func readUserRows(in io.Reader) (rows []importRow, bad []RowError, err error) {
 	r.ReuseRecord = true
 	header, err := r.Read()
 	if err != nil {
-		return nil, nil, fmt.Errorf("the first line must name the columns, %s: %w", `such as "full name,username,password,class,role"`, ErrInput)
+		return nil, nil, fmt.Errorf("the first line must name the columns, %s: %w", `such as "full name,username,password,class,role,language"`, ErrInput)
 	}
 	columns, err := readHeader(header)
 	if err != nil {

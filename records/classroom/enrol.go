@@ -3,6 +3,7 @@ package classroom
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -22,26 +23,39 @@ type NewUser struct {
 	Groups   []GroupID
 }
 
+// What can be wrong with a name. Each is an [ErrInput].
+var (
+	ErrEmpty   error = fault("is empty")
+	ErrTooLong error = fault("is too long")
+	ErrNoText  error = fault("has characters that are no text")
+)
+
+// fault is what can be wrong with a text, said after what the text is.
+type fault string
+
+func (f fault) Error() string        { return string(f) }
+func (f fault) Is(target error) bool { return target == ErrInput }
+
 // checkText reports whether s can be shown as one line.
 func checkText(what, s string, maxBytes int) error {
 	switch {
 	case strings.TrimSpace(s) == "":
-		return fmt.Errorf("the %s is empty: %w", what, ErrInput)
+		return fmt.Errorf("the %s %w", what, ErrEmpty)
 	case len(s) > maxBytes:
-		return fmt.Errorf("the %s is longer than %d bytes: %w", what, maxBytes, ErrInput)
+		return fmt.Errorf("the %s %w: at most %d bytes", what, ErrTooLong, maxBytes)
 	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
-		return fmt.Errorf("the %s has characters that are no text: %w", what, ErrInput)
+		return fmt.Errorf("the %s %w", what, ErrNoText)
 	}
 	return nil
 }
 
-// checkLanguage reports whether s may be the tag of a language (BCP 47), or nothing.
+// languageTag is the form of a tag by BCP 47: a language of two or three letters, and what
+// describes it further.
+var languageTag = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$`)
+
+// checkLanguage reports whether s may be the tag of a language, or nothing.
 func checkLanguage(s string) error {
-	inTag := func(r rune) bool {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-'
-	}
-	other := func(r rune) bool { return !inTag(r) }
-	if s != "" && (len(s) < 2 || len(s) > MaxLanguageBytes || strings.ContainsFunc(s, other)) {
+	if s != "" && (len(s) > MaxLanguageBytes || !languageTag.MatchString(s)) {
 		return fmt.Errorf("%q is no language: give its tag, such as fr or pt-BR: %w", s, ErrInput)
 	}
 	return nil
@@ -101,6 +115,9 @@ func (w *writer) addUser(u *NewUser, hash PasswordHash) (id identity.UserID, err
 		}
 	}
 	for _, group := range u.Groups {
+		if err := w.mustKnow(GroupTarget(group)); err != nil {
+			return id, err
+		}
 		if err := w.addMembership(id, group); err != nil {
 			return id, err
 		}
@@ -108,8 +125,8 @@ func (w *writer) addUser(u *NewUser, hash PasswordHash) (id identity.UserID, err
 	return id, nil
 }
 
-// SetPassword sets how a user signs in. Of staff, it is the StaffSecret, which
-// is for devices that administrate: [ErrNotAdministrates].
+// SetPassword sets how a person signs in, under all of their IDs. Of staff, it is the
+// StaffSecret, which is for devices that administrate: [ErrNotAdministrates].
 func SetPassword(ctx context.Context, r *records.Replica, g *Gate, actor, user identity.UserID, password string) error {
 	hash, err := g.Hash(ctx, password)
 	if err != nil {
@@ -123,7 +140,16 @@ func SetPassword(ctx context.Context, r *records.Replica, g *Gate, actor, user i
 		if err != nil {
 			return err
 		}
-		return w.setPassword(user, roles[user], hash)
+		ids, err := personOf(&w.View, user)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if err := w.setPassword(id, roles[user], hash); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -215,7 +241,7 @@ func (w *writer) addGroup(name, description string) (id GroupID, err error) {
 	return id, w.put(records.RegisterKey{Kind: KindGroup, Key: string(id[:])}, &body)
 }
 
-// RenameGroup changes a group's name.
+// RenameGroup changes a group's name. What is as asked already is not written.
 func RenameGroup(ctx context.Context, r *records.Replica, actor identity.UserID, group GroupID, name string) error {
 	return write(ctx, r, actor, "rename group", func(w *writer) error {
 		if err := checkText("name", name, MaxNameBytes); err != nil {
@@ -225,6 +251,11 @@ func RenameGroup(ctx context.Context, r *records.Replica, actor identity.UserID,
 			return err
 		}
 		key := records.RegisterKey{Kind: KindGroup, Key: string(group[:])}
+		var now GroupState
+		err := scan(&w.View, exactly(&key), func(_ *records.RegisterRow, v Version[Group]) { now.add(&v) })
+		if err != nil || now.Name.Value() == strings.TrimSpace(name) {
+			return err
+		}
 		body, _, err := own[Group](w, key)
 		if err != nil {
 			return err

@@ -46,7 +46,7 @@ func TestGenerate(t *testing.T) {
 			t.Errorf("%s has a namesake", p.Username)
 		}
 	}
-	if p, err := z.gate.Authenticate(t.Context(), z.devices[0], g.Usernames[3], "school"); err != nil || p.ID != g.Learners[3] {
+	if p, _, err := z.gate.Authenticate(t.Context(), z.devices[0], g.Usernames[3], "school"); err != nil || p.ID != g.Learners[3] {
 		t.Errorf("sign in: %v", err)
 	}
 	attempts, days := uint64(0), map[string]bool{}

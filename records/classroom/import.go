@@ -59,12 +59,13 @@ func (e *ImportError) Unwrap() []error {
 
 // ImportUsers adds the people in a CSV file, at most [MaxImportRows], in one
 // atomic write. The first line names the columns, in any order: full name,
-// username, and if wanted password, class and role (learner, teacher or
-// administrator; nothing means learner). Commas, semicolons or tabs separate.
+// username, and if wanted password, class, role (learner, teacher or
+// administrator; nothing means learner) and language (a tag such as fr).
+// Commas, semicolons or tabs separate.
 //
 // A row is about whoever has its username and is not hidden. Somebody new is
-// added and needs a password. Of somebody known, name and role become those of
-// the file and the class is added; passwords of people who have one are left
+// added and needs a password. Of somebody known, name, role and language become those
+// of the file, where it has them, and the class is added; passwords of people who have one are left
 // alone, since they may have been changed after the file was made. So the
 // same file twice changes nothing.
 //
@@ -253,9 +254,14 @@ func (w *writer) importChange(item *importItem, hash PasswordHash, groups []Grou
 	if row.language != "" && row.language != p.Language {
 		edit.Language = &row.language
 	}
-	if edit.Name != nil || edit.Language != nil {
+	for _, g := range groups {
+		if !slices.Contains(p.Groups, g) {
+			edit.Enter = append(edit.Enter, g)
+		}
+	}
+	if edit.Name != nil || edit.Language != nil || edit.Enter != nil {
 		changed = true
-		if err := w.editUser(item.user, &edit); err != nil {
+		if err := w.editPerson(item.user, &edit); err != nil {
 			return changed, err
 		}
 	}
@@ -269,14 +275,6 @@ func (w *writer) importChange(item *importItem, hash PasswordHash, groups []Grou
 		changed = true
 		if err := w.setPassword(item.user, row.role, hash); err != nil {
 			return changed, err
-		}
-	}
-	for _, g := range groups {
-		if !slices.Contains(p.Groups, g) {
-			changed = true
-			if err := w.addMembership(item.user, g); err != nil {
-				return changed, err
-			}
 		}
 	}
 	return changed, nil

@@ -41,7 +41,7 @@ func TestImport(t *testing.T) {
 			if len(r.Classes) != 1 || r.Classes[0].Name != "3A" || len(r.Classes[0].Members) != 2 || r.People[2].Role != classroom.RoleTeacher {
 				t.Errorf("classes %+v", r.Classes)
 			}
-			if p, err := z.gate.Authenticate(t.Context(), z.devices[0], "tess", "pw2"); err != nil || p.Name != "Tess Tall" {
+			if p, _, err := z.gate.Authenticate(t.Context(), z.devices[0], "tess", "pw2"); err != nil || p.Name != "Tess Tall" {
 				t.Errorf("sign in: %v", err)
 			}
 			before := z.devices[0].State().Rows
@@ -68,7 +68,7 @@ func TestImportChanges(t *testing.T) {
 	if p := z.people(0).Person(ada.ID); p.Name != "Ada L." || len(p.Groups) != 2 {
 		t.Errorf("changed: %+v", p)
 	}
-	if _, err := z.gate.Authenticate(t.Context(), z.devices[0], "ada", "changed"); err != nil {
+	if _, _, err := z.gate.Authenticate(t.Context(), z.devices[0], "ada", "changed"); err != nil {
 		t.Errorf("the import took back a password: %v", err)
 	}
 }
@@ -87,9 +87,30 @@ func TestImportLanguage(t *testing.T) {
 			t.Errorf("%s: %+v, %v, in %q", step.row, got, err, language())
 		}
 	}
-	for _, bad := range []string{"x", "en US", "français", strings.Repeat("a", 36)} {
+	for _, bad := range []string{"x", "en US", "français", "French", "--", "fr-", strings.Repeat("a", 36), "fr" + strings.Repeat("-abcdefgh", 4)} {
 		if _, err := z.importUsers(0, "name,username,language\nAda,ada,"+bad+"\n", false); !errors.Is(err, classroom.ErrInput) || language() != "pt-BR" {
 			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+// TestImportJoined: a row about the other username of somebody with two changes what is
+// shown, once.
+func TestImportJoined(t *testing.T) {
+	z := newZone(t, roster.RoleAdministrates)
+	_, err := z.importUsers(0, "name,username,password\nAda,ada,one\nAda B,ada2,two\n", false)
+	ok(t, err)
+	people := z.people(0).People
+	ok(t, classroom.Join(t.Context(), z.devices[0], nobody, people[0].ID, people[1].ID, true, ""))
+	shown := z.people(0).People[0].Username
+	other := map[string]string{"ada": "ada2", "ada2": "ada"}[shown]
+	for i, want := range []classroom.ImportResult{{Changed: 1, Classes: 1}, {Unchanged: 1}} {
+		got, err := z.importUsers(0, "name,username,class,language\nAda Lovelace,"+other+",3A,fr\n", false)
+		if d := cmp.Diff(want, got); d != "" || err != nil {
+			t.Errorf("time %d: %v %s", i+1, err, d)
+		}
+		if p := z.people(0).People[0]; p.Name != "Ada Lovelace" || p.Username != shown || p.Language != "fr" || len(p.Groups) != 1 {
+			t.Errorf("time %d: %+v", i+1, p)
 		}
 	}
 }
@@ -105,7 +126,7 @@ func TestImportRefusesRows(t *testing.T) {
 		"no such role":   {"X,x,pw,,boss", "learner, teacher or administrator"},
 		"too many":       {"X,x,pw,,,more", "6 columns where the first line has 5"},
 		"twice":          {"Ada,ADA,pw,,", "stands in line 2 too"},
-		"long name":      {strings.Repeat("x", 201) + ",x,pw,,", "longer than 200"},
+		"long name":      {strings.Repeat("x", 201) + ",x,pw,,", "too long: at most 200 bytes"},
 		"long password":  {"X,x," + strings.Repeat("p", 129) + ",,", "password is longer"},
 		"control":        {"X\x07,x,pw,,", "no text"},
 		"quotes":         {`X "y" z,x,pw,,`, "quotation marks"},

@@ -83,10 +83,13 @@ func (g *Gate) enter(ctx context.Context) error {
 
 func (g *Gate) leave() { <-g.slots }
 
-// Hash hashes a new password. An empty or too long one is [ErrInput].
+// Hash hashes a new password. An empty or too long one is [ErrEmpty] or [ErrTooLong].
 func (g *Gate) Hash(ctx context.Context, password string) (PasswordHash, error) {
-	if password == "" || len(password) > MaxPasswordBytes {
-		return "", fmt.Errorf("a password has 1 to %d bytes: %w", MaxPasswordBytes, ErrInput)
+	switch {
+	case password == "":
+		return "", fmt.Errorf("the password %w", ErrEmpty)
+	case len(password) > MaxPasswordBytes:
+		return "", fmt.Errorf("the password %w: at most %d bytes", ErrTooLong, MaxPasswordBytes)
 	}
 	salt, err := g.salt()
 	if err != nil {

@@ -2,6 +2,7 @@ package classroom
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -43,6 +44,7 @@ type Roll struct {
 	HiddenClasses []*Class  // by name
 
 	byID     map[identity.UserID]*Person
+	shut     map[identity.UserID]bool // hidden, whatever becomes of the person
 	classes  map[GroupID]*Class
 	accounts map[string][]account // by folded username
 }
@@ -55,6 +57,16 @@ type account struct {
 
 // Person returns who has a user ID, hidden or not, or nil.
 func (r *Roll) Person(id identity.UserID) *Person { return r.byID[id] }
+
+// Account returns who signs in with a user ID, or nil: nobody does with one that is hidden.
+// That goes for the ID alone, too: if two devices join it to another and hide it at the same
+// time, the person is there, under the other.
+func (r *Roll) Account(id identity.UserID) *Person {
+	if p := r.byID[id]; p != nil && !p.Hidden && !r.shut[id] {
+		return p
+	}
+	return nil
+}
 
 // Class returns a group, hidden or not, or nil.
 func (r *Roll) Class(id GroupID) *Class { return r.classes[id] }
@@ -83,6 +95,7 @@ func People(v *records.View) (*Roll, error) {
 	}
 	r := &Roll{
 		byID:     make(map[identity.UserID]*Person, len(users)),
+		shut:     map[identity.UserID]bool{},
 		classes:  map[GroupID]*Class{},
 		accounts: make(map[string][]account, len(users)),
 	}
@@ -105,6 +118,7 @@ func (r *Roll) addPerson(id identity.UserID, joined []identity.UserID, users map
 	}
 	for _, id := range p.IDs {
 		r.byID[id] = p
+		r.shut[id] = hidden[UserTarget(id)]
 		if u := users[id]; u != nil {
 			folded := foldName(u.Username.Value())
 			r.accounts[folded] = append(r.accounts[folded], account{id, p})
@@ -211,9 +225,9 @@ func (r *Roll) sort() {
 // Alike returns the other learners who may be the same person: two devices may have added
 // somebody under the same name or username. They are by name.
 func (r *Roll) Alike(p *Person) (alike []*Person) {
-	name, username := foldName(p.Name), foldName(p.Username)
+	same := func(a, b string) bool { return a != "" && foldName(a) == foldName(b) }
 	for _, other := range r.People {
-		if other != p && !other.Role.IsStaff() && (foldName(other.Name) == name || foldName(other.Username) == username) {
+		if other != p && !other.Role.IsStaff() && (same(p.Name, other.Name) || same(p.Username, other.Username)) {
 			alike = append(alike, other)
 		}
 	}
@@ -225,6 +239,8 @@ func (c *Class) Learners() []*Person {
 	return slices.DeleteFunc(slices.Clone(c.Members), func(p *Person) bool { return p.Role.IsStaff() })
 }
 
+// mergeUsers returns the users who have a username. One who has none yet was only changed
+// by a log that is here, and added by one that is to come.
 func mergeUsers(v *records.View) (map[identity.UserID]*UserState, error) {
 	users := map[identity.UserID]*UserState{}
 	err := scan(v, records.RegisterPrefix{Kind: KindUser}, func(row *records.RegisterRow, ver Version[User]) {
@@ -235,6 +251,7 @@ func mergeUsers(v *records.View) (map[identity.UserID]*UserState, error) {
 		}
 		u.add(&ver)
 	})
+	maps.DeleteFunc(users, func(_ identity.UserID, u *UserState) bool { return u.Username.Value() == "" })
 	return users, err
 }
 

@@ -238,6 +238,79 @@ func TestEditJoinedPerson(t *testing.T) {
 	}
 }
 
+// TestPartedPerson: each ID has again what was done under it, also while it was joined; and
+// an alias that does not hold while one of the two is staff is taken back with the others.
+func TestPartedPerson(t *testing.T) {
+	z := newZone(t, roster.RoleAdministrates)
+	r, ctx := z.devices[0], t.Context()
+	a, b := z.add(0, "Ada", classroom.RoleLearner), z.add(0, "Ada B", classroom.RoleLearner)
+	ok(t, classroom.Join(ctx, r, nobody, a, b, true, ""))
+	z.answer(0, a, "sums", true)
+	if s := z.answer(0, b, "sums", true); s.Attempts.Total() != 2 {
+		t.Errorf("together: %d answers", s.Attempts.Total())
+	}
+	z.answer(0, b, "sums", false)
+	ok(t, classroom.SetRole(ctx, r, nobody, a, classroom.RoleTeacher))
+	ok(t, classroom.Part(ctx, r, nobody, b, ""))
+	ok(t, classroom.SetRole(ctx, r, nobody, a, classroom.RoleLearner))
+	for id, want := range map[identity.UserID]uint64{a: 1, b: 2} {
+		if p := z.people(0).Person(id); len(p.IDs) != 1 {
+			t.Errorf("still together: %+v", p)
+		}
+		if got := z.progress(0, id).Exercises[0].Attempts; got != want {
+			t.Errorf("parted: %d answers, want %d", got, want)
+		}
+	}
+}
+
+// TestChangedBeforeAdded: somebody whose record of being added is still to come is nobody
+// yet, and like nobody.
+func TestChangedBeforeAdded(t *testing.T) {
+	z := newZone(t, roster.RoleClassroom, roster.RoleClassroom, roster.RoleClassroom)
+	ids := []identity.UserID{z.add(0, "Ada", classroom.RoleLearner), z.add(0, "Ben", classroom.RoleLearner)}
+	z.pull(1, 0)
+	language := "fr"
+	for _, id := range ids {
+		ok(t, classroom.EditPerson(t.Context(), z.devices[1], nobody, id, classroom.PersonEdit{Language: &language}))
+	}
+	z.pullThose(2, 1, func(row records.VectorRow) bool { // what the second device has written itself
+		counter, _ := z.devices[0].Frontier(row.BranchRef)
+		return counter == 0
+	})
+	if z.devices[2].State().Rows == nil {
+		t.Fatal("nothing came")
+	}
+	if roll := z.people(2); len(roll.People) != 0 || roll.Person(ids[0]) != nil {
+		t.Errorf("there are %d people", len(roll.People))
+	}
+	z.pull(2, 0)
+	if roll := z.people(2); len(roll.People) != 2 || roll.People[0].Language != "fr" || roll.Alike(roll.People[0]) != nil {
+		t.Errorf("there are %d people", len(roll.People))
+	}
+}
+
+// TestRenamedTheSame: a name that a group has already is not written again, and none is given
+// to a group that is not.
+func TestRenamedTheSame(t *testing.T) {
+	z := newZone(t, roster.RoleClassroom)
+	r, ctx, class := z.devices[0], t.Context(), z.group(0, "3A")
+	before := r.State().Rows
+	ok(t, classroom.RenameGroup(ctx, r, nobody, class, " 3A "))
+	if err := classroom.RenameGroup(ctx, r, nobody, classroom.GroupID{9}, "3B"); !errors.Is(err, classroom.ErrUnknown) {
+		t.Errorf("a group that is not: %v", err)
+	}
+	if _, err := classroom.AddUser(ctx, r, z.gate, nobody, classroom.NewUser{Name: "Ada", Username: "ada", Groups: []classroom.GroupID{{9}}}); !errors.Is(err, classroom.ErrUnknown) {
+		t.Errorf("added to a group that is not: %v", err)
+	}
+	if d := cmp.Diff(before, r.State().Rows); d != "" {
+		t.Errorf("written: %s", d)
+	}
+	ok(t, classroom.RenameGroup(ctx, r, nobody, class, "3B"))
+	if got := z.people(0).Class(class).Name; got != "3B" {
+		t.Errorf("renamed to %q", got)
+	}
+}
+
 // TestStaffAreSafeFromClassroomDevices: a stolen device of a classroom can
 // neither promote anybody nor get at a teacher's account.
 func TestStaffAreSafeFromClassroomDevices(t *testing.T) {
@@ -290,10 +363,10 @@ func TestStaffAreSafeFromClassroomDevices(t *testing.T) {
 		if r.Person(ada).Role != classroom.RoleLearner || r.Person(tess).Role != classroom.RoleTeacher || r.Person(tess).Hidden || r.Person(ada) == r.Person(tess) {
 			t.Errorf("device %d: Ada %+v, Tess %+v", device, r.Person(ada), r.Person(tess))
 		}
-		if _, err := z.gate.Authenticate(ctx, z.devices[device], "tess", "mine"); !errors.Is(err, classroom.ErrSignIn) {
+		if _, _, err := z.gate.Authenticate(ctx, z.devices[device], "tess", "mine"); !errors.Is(err, classroom.ErrSignIn) {
 			t.Errorf("device %d: signing in as a teacher with a forged secret: %v", device, err)
 		}
-		if p, err := z.gate.Authenticate(ctx, z.devices[device], "tess", "secret"); err != nil || p.ID != tess {
+		if p, _, err := z.gate.Authenticate(ctx, z.devices[device], "tess", "secret"); err != nil || p.ID != tess {
 			t.Errorf("device %d: the teacher is shut out: %v", device, err)
 		}
 	}

@@ -1,9 +1,11 @@
 package classroom
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
@@ -16,46 +18,46 @@ var ErrSignIn = errors.New("the user name or the password is wrong")
 // maxNamesakes bounds how many people with one username are tried.
 const maxNamesakes = 16
 
-// Authenticate returns who has a username and password, or [ErrSignIn].
-// Usernames are compared without regard to case. Where several people have the
+// Authenticate returns who has a username and password, and under which of their IDs, or
+// [ErrSignIn]. What somebody does is recorded under that ID: should IDs that were joined be
+// parted again, each has its own work. Usernames are compared without regard to case. Where several people have the
 // same, the password decides. Teachers and administrators are let in by their
 // StaffSecret only, learners by their LearnerSecret only; who is hidden is not
-// let in. An unknown username costs as much work as a known one.
+// let in ([Roll.Account]). Of many namesakes, staff come first. An unknown username costs as much work as a known one.
 //
 // It reads what it needs and computes afterwards, so that nobody waits for a
 // turn at the gate with a transaction open.
-func (g *Gate) Authenticate(ctx context.Context, r *records.Replica, username, password string) (*Person, error) {
+func (g *Gate) Authenticate(ctx context.Context, r *records.Replica, username, password string) (p *Person, account identity.UserID, err error) {
 	var tries []passwordTry
-	err := r.Read(ctx, func(v *records.View) (err error) {
+	err = r.Read(ctx, func(v *records.View) (err error) {
 		tries, err = passwordTries(v, username)
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("sign in: %w", err)
+		return nil, account, fmt.Errorf("sign in: %w", err)
 	}
 	if len(tries) == 0 {
-		tries = []passwordTry{{nil, g.dummy}}
+		tries = []passwordTry{{hash: g.dummy}}
 	}
-	var found *Person
 	for _, t := range tries {
 		ok, err := g.Verify(ctx, t.hash, password)
 		if err != nil {
-			return nil, fmt.Errorf("sign in: %w", err)
+			return nil, account, fmt.Errorf("sign in: %w", err)
 		}
-		if ok && found == nil {
-			found = t.person
+		if ok && p == nil {
+			p, account = t.person, t.id
 		}
 	}
-	if found == nil {
-		return nil, ErrSignIn
+	if p == nil {
+		return nil, account, ErrSignIn
 	}
-	return found, nil
+	return p, account, nil
 }
 
-// passwordTry is a hash to try, and who it lets in.
+// passwordTry is a hash to try, and the account that it opens.
 type passwordTry struct {
-	person *Person
-	hash   PasswordHash
+	account
+	hash PasswordHash
 }
 
 func passwordTries(v *records.View, username string) ([]passwordTry, error) {
@@ -64,8 +66,12 @@ func passwordTries(v *records.View, username string) ([]passwordTry, error) {
 		return nil, err
 	}
 	var tries []passwordTry
-	for _, a := range roll.accounts[foldName(username)] {
-		if a.person.Hidden || len(tries) == maxNamesakes {
+	accounts := slices.Clone(roll.accounts[foldName(username)])
+	// However many learners are given the username of one who teaches, they do not shut
+	// that person out.
+	slices.SortStableFunc(accounts, func(a, b account) int { return cmp.Compare(b.person.Role, a.person.Role) })
+	for _, a := range accounts {
+		if roll.Account(a.id) == nil || len(tries) == maxNamesakes {
 			continue
 		}
 		s, err := readSecret(v, a.id, a.person.Role)
@@ -73,7 +79,7 @@ func passwordTries(v *records.View, username string) ([]passwordTry, error) {
 			return nil, err
 		}
 		if hash := s.Password.Value(); hash != "" {
-			tries = append(tries, passwordTry{a.person, hash})
+			tries = append(tries, passwordTry{a, hash})
 		}
 	}
 	return tries, nil

@@ -54,6 +54,11 @@ func mayAuthor(ros *roster.Roster, device identity.DeviceID, k records.Kind) err
 	return ErrNotAdministrates
 }
 
+// MayEnrol reports whether a device may change people and groups, and staff as well.
+func MayEnrol(ros *roster.Roster, device identity.DeviceID) (people, staff bool) {
+	return mayAuthor(ros, device, KindUser) == nil, mayAuthor(ros, device, KindRole) == nil
+}
+
 // put writes a register.
 func (w *writer) put(k records.RegisterKey, body message.Message) error {
 	return w.write(records.Record{Kind: k.Kind, Register: true, Key: []byte(k.Key), Learner: k.Learner}, body)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -93,17 +94,16 @@ func newZoneIn(t testing.TB, newStore func() records.Store, roles ...roster.Role
 // lanes it takes those that are given, or all.
 func (z *zone) pull(to, from int, lanes ...identity.Lane) {
 	z.t.Helper()
-	if len(lanes) == 0 {
-		lanes = identity.Lanes[:]
-	}
+	z.pullThose(to, from, func(row records.VectorRow) bool { return len(lanes) == 0 || slices.Contains(lanes, row.Lane) })
+}
+
+// pullThose does so with those branches that are wanted.
+func (z *zone) pullThose(to, from int, wanted func(records.VectorRow) bool) {
+	z.t.Helper()
 	src, dst := z.devices[from], z.devices[to]
 	for _, row := range src.State().Rows {
-		wanted := false
-		for _, l := range lanes {
-			wanted = wanted || l == row.Lane
-		}
 		base, starts := dst.Frontier(row.BranchRef)
-		if !wanted || base >= row.Counter {
+		if !wanted(row) || base >= row.Counter {
 			continue
 		}
 		d, err := src.Difference(z.t.Context(), row.BranchRef, base, starts)
