@@ -250,15 +250,18 @@ func TestPartedPerson(t *testing.T) {
 		t.Errorf("together: %d answers", s.Attempts.Total())
 	}
 	z.answer(0, b, "sums", false)
-	ok(t, classroom.SetRole(ctx, r, nobody, a, classroom.RoleTeacher))
-	ok(t, classroom.Part(ctx, r, nobody, b, ""))
-	ok(t, classroom.SetRole(ctx, r, nobody, a, classroom.RoleLearner))
-	for id, want := range map[identity.UserID]uint64{a: 1, b: 2} {
-		if p := z.people(0).Person(id); len(p.IDs) != 1 {
-			t.Errorf("still together: %+v", p)
-		}
-		if got := z.progress(0, id).Exercises[0].Attempts; got != want {
-			t.Errorf("parted: %d answers, want %d", got, want)
+	for teacher, learner := range map[identity.UserID]identity.UserID{a: b, b: a} {
+		ok(t, classroom.Join(ctx, r, nobody, a, b, true, ""))
+		ok(t, classroom.SetRole(ctx, r, nobody, teacher, classroom.RoleTeacher))
+		ok(t, classroom.Part(ctx, r, nobody, learner, ""))
+		ok(t, classroom.SetRole(ctx, r, nobody, teacher, classroom.RoleLearner))
+		for id, want := range map[identity.UserID]uint64{a: 1, b: 2} {
+			if p := z.people(0).Person(id); len(p.IDs) != 1 {
+				t.Errorf("still together: %+v", p)
+			}
+			if got := z.progress(0, id).Exercises[0].Attempts; got != want {
+				t.Errorf("parted: %d answers, want %d", got, want)
+			}
 		}
 	}
 }
