@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -10,12 +11,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/classmesh/classmesh/mesh"
+	"github.com/classmesh/classmesh/records/classroom"
 )
 
 func newDeviceCommand(p *program) *cobra.Command {
 	c := &cobra.Command{Use: "device", Short: "A device: the server in a classroom"}
 	users := &cobra.Command{Use: "users", Short: "The people who use a device's pages"}
-	users.AddCommand(newUsersImportCommand(p))
+	users.AddCommand(newUsersImportCommand(p), newUsersPasswordCommand(p))
 	c.AddCommand(newJoinCommand(p), newServeCommand(p), newStatusCommand(p), newDoctorCommand(p), newSyncCommand(p), users)
 	return c
 }
@@ -206,6 +208,43 @@ exit code is 1. A file named - is standard input.`,
 	dataFlag(c, &dir)
 	jsonFlag(c, &asJSON)
 	c.Flags().BoolVar(&partial, "partial", false, "import the good rows even if others are bad")
+	return c
+}
+
+func newUsersPasswordCommand(p *program) *cobra.Command {
+	var dir string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "password --data DIR USERNAME",
+		Short: "Give somebody a new password, read from standard input",
+		Long: `Give somebody a new password: the first line of standard input. Wherever
+the person is signed in with the old one, that ends. It is the way back in for an
+administrator who has forgotten theirs; for everybody else there are the pages.`,
+		Args: arguments("USERNAME"),
+		RunE: func(c *cobra.Command, args []string) error {
+			lines := bufio.NewScanner(io.LimitReader(p.in, classroom.MaxPasswordBytes+2))
+			lines.Scan()
+			if err := lines.Err(); err != nil {
+				return fmt.Errorf("set password: read standard input: %w", err)
+			}
+			if lines.Text() == "" {
+				return usageError{errors.New("set password: standard input has no password: give it as its first line")}
+			}
+			return withData(c.Context(), p, dir, func(o operations) error {
+				res, err := o.setPassword(c.Context(), passwordOptions{args[0], lines.Text()})
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printJSON(p.out, res)
+				}
+				_, err = fmt.Fprintf(p.out, "%s (%s) has a new password\n", res.Name, res.Role)
+				return err
+			})
+		},
+	}
+	dataFlag(c, &dir)
+	jsonFlag(c, &asJSON)
 	return c
 }
 

@@ -20,6 +20,7 @@ const (
 	pathDump     = "/v1/dump"
 	pathCheck    = "/v1/check"
 	pathImport   = "/v1/users/import"
+	pathPassword = "/v1/users/password"
 	pathGenerate = "/v1/generate"
 	pathSync     = "/v1/sync"
 )
@@ -50,20 +51,28 @@ func controlHandler(o operations) http.Handler {
 		res, err := o.importUsers(r.Context(), http.MaxBytesReader(w, r.Body, maxControlBody), partial)
 		answer(w, res, err)
 	})
+	mux.HandleFunc("POST "+pathPassword, func(w http.ResponseWriter, r *http.Request) {
+		obey(w, r, o.setPassword)
+	})
 	mux.HandleFunc("POST "+pathGenerate, func(w http.ResponseWriter, r *http.Request) {
-		var options generateOptions
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxControlBody)).Decode(&options); err != nil {
-			answer(w, nil, usageError{err})
-			return
-		}
-		res, err := o.generate(r.Context(), options)
-		answer(w, res, err)
+		obey(w, r, o.generate)
 	})
 	mux.HandleFunc("POST "+pathSync, func(w http.ResponseWriter, r *http.Request) {
 		res, err := o.sync(r.Context())
 		answer(w, res, err)
 	})
 	return mux
+}
+
+// obey does what the body of a request asks for.
+func obey[O, R any](w http.ResponseWriter, r *http.Request, do func(context.Context, O) (R, error)) {
+	var options O
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxControlBody)).Decode(&options); err != nil {
+		answer(w, nil, usageError{err})
+		return
+	}
+	res, err := do(r.Context(), options)
+	answer(w, res, err)
 }
 
 func answer(w http.ResponseWriter, v any, err error) {
@@ -195,12 +204,21 @@ func (c *controlClient) importUsers(ctx context.Context, csv io.Reader, partial 
 	return ask[importReport](ctx, c, http.MethodPost, pathImport+"?"+query.Encode(), csv)
 }
 
+func (c *controlClient) setPassword(ctx context.Context, o passwordOptions) (passwordReport, error) {
+	return order[passwordReport](ctx, c, pathPassword, o)
+}
+
 func (c *controlClient) generate(ctx context.Context, o generateOptions) (generateReport, error) {
-	body, err := json.Marshal(o)
+	return order[generateReport](ctx, c, pathGenerate, o)
+}
+
+// order asks for something to be done as options say.
+func order[T any](ctx context.Context, c *controlClient, path string, options any) (v T, err error) {
+	body, err := json.Marshal(options)
 	if err != nil {
-		return generateReport{}, err
+		return v, err
 	}
-	return ask[generateReport](ctx, c, http.MethodPost, pathGenerate, bytes.NewReader(body))
+	return ask[T](ctx, c, http.MethodPost, path, bytes.NewReader(body))
 }
 
 func (c *controlClient) sync(ctx context.Context) (syncReport, error) {

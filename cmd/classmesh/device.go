@@ -176,6 +176,39 @@ func (d *device) importUsers(ctx context.Context, csv io.Reader, partial bool) (
 	return report, err
 }
 
+// passwordOptions say whose password to set.
+type passwordOptions struct{ Username, Password string }
+
+// passwordReport is whose password was set.
+type passwordReport struct {
+	Name     string `json:"name"`
+	Username string `json:"username"`
+	Role     string `json:"role"`
+}
+
+// setPassword gives somebody another password: of namesakes, the one who teaches.
+func (d *device) setPassword(ctx context.Context, o passwordOptions) (report passwordReport, err error) {
+	var people []*classroom.Person
+	err = d.replica.Read(ctx, func(v *records.View) error {
+		roll, err := classroom.People(v)
+		if err == nil {
+			people = roll.Named(o.Username)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return report, fmt.Errorf("set password: %w", err)
+	case len(people) == 0:
+		return report, fmt.Errorf("set password: the user name %q: %w", o.Username, classroom.ErrUnknown)
+	case len(people) > 1 && people[0].Role == people[1].Role:
+		return report, fmt.Errorf("set password: %d people have the user name %q: give all but one another name on the pages, or set it there: %w", len(people), o.Username, classroom.ErrInput)
+	}
+	p := people[0]
+	report = passwordReport{p.Name, o.Username, p.Role.String()}
+	return report, classroom.SetPassword(ctx, d.replica, d.gate, identity.UserID{}, p.ID, o.Password)
+}
+
 // importReport is what an import did, as it is shown.
 type importReport struct {
 	classroom.ImportResult

@@ -23,6 +23,7 @@ type operations interface {
 	inspection
 	status(ctx context.Context) (statusReport, error)
 	importUsers(ctx context.Context, csv io.Reader, partial bool) (importReport, error)
+	setPassword(ctx context.Context, o passwordOptions) (passwordReport, error)
 	generate(ctx context.Context, o generateOptions) (generateReport, error)
 	// sync does one exchange with the coordinator now.
 	sync(ctx context.Context) (syncReport, error)

@@ -68,6 +68,28 @@ func (r *Roll) Account(id identity.UserID) *Person {
 	return nil
 }
 
+// Named returns who signs in with a username: staff first, then by ID.
+func (r *Roll) Named(username string) (people []*Person) {
+	for _, a := range r.named(username) {
+		if !slices.Contains(people, a.person) {
+			people = append(people, a.person)
+		}
+	}
+	return people
+}
+
+// named returns the accounts with a username that are not hidden, staff first: however many
+// learners are given the username of one who teaches, that person comes before them.
+func (r *Roll) named(username string) (accounts []account) {
+	for _, a := range r.accounts[foldName(username)] {
+		if r.Account(a.id) != nil {
+			accounts = append(accounts, a)
+		}
+	}
+	slices.SortStableFunc(accounts, func(a, b account) int { return cmp.Compare(b.person.Role, a.person.Role) })
+	return accounts
+}
+
 // Class returns a group, hidden or not, or nil.
 func (r *Roll) Class(id GroupID) *Class { return r.classes[id] }
 

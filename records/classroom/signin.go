@@ -1,11 +1,9 @@
 package classroom
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/classmesh/classmesh/records"
 	"github.com/classmesh/classmesh/records/identity"
@@ -66,13 +64,9 @@ func passwordTries(v *records.View, username string) ([]passwordTry, error) {
 		return nil, err
 	}
 	var tries []passwordTry
-	accounts := slices.Clone(roll.accounts[foldName(username)])
-	// However many learners are given the username of one who teaches, they do not shut
-	// that person out.
-	slices.SortStableFunc(accounts, func(a, b account) int { return cmp.Compare(b.person.Role, a.person.Role) })
-	for _, a := range accounts {
-		if roll.Account(a.id) == nil || len(tries) == maxNamesakes {
-			continue
+	for _, a := range roll.named(username) {
+		if len(tries) == maxNamesakes {
+			break
 		}
 		s, err := readSecret(v, a.id, a.person.Role)
 		if err != nil {
