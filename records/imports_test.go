@@ -39,12 +39,12 @@ var allowed = map[string][]string{
 
 	"web": {"records", "records/classroom", "records/identity", "records/roster", "web/content"},
 	"cmd/bench": {
-		"cmd/internal/gc", "discovery", "discovery/netns", "mesh", "mesh/exchange", "mesh/link", "mesh/wire",
+		"cmd/internal/heap", "discovery", "discovery/netns", "mesh", "mesh/exchange", "mesh/link", "mesh/wire",
 		"records", "records/boltstore", "records/classroom", "records/identity", "records/packing", "records/roster",
 		"web", "web/content",
 	},
 	"cmd/classmesh": {
-		"cmd/internal/gc", "coordinator", "coordinator/api", "coordinator/boltstore",
+		"cmd/internal/heap", "coordinator", "coordinator/api", "coordinator/boltstore",
 		"discovery", "discovery/gossip", "discovery/mdns",
 		"mesh", "mesh/exchange", "mesh/link", "mesh/wire",
 		"records", "records/boltstore", "records/classroom", "records/identity", "records/roster",

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// heap watches how large the Go heap of this process becomes: the pages in use,
+// heapWatch watches how large the Go heap of this process becomes: the pages in use,
 // with what is dead and not yet swept.
-type heap struct{ peak atomic.Uint64 }
+type heapWatch struct{ peak atomic.Uint64 }
 
-func watchHeap(ctx context.Context) *heap {
-	h := new(heap)
+func watchHeap(ctx context.Context) *heapWatch {
+	h := new(heapWatch)
 	go func() {
 		samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}}
 		for tick := time.NewTicker(5 * time.Millisecond); ; {
@@ -32,4 +32,4 @@ func watchHeap(ctx context.Context) *heap {
 }
 
 // memory is the most that this process has had so far.
-func (h *heap) memory() memory { return memory{peakMemory("self"), float64(h.peak.Load())} }
+func (h *heapWatch) memory() memory { return memory{peakMemory("self"), float64(h.peak.Load())} }

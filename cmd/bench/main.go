@@ -34,11 +34,11 @@ import (
 	"runtime/pprof"
 	"strings"
 
-	"github.com/classmesh/classmesh/cmd/internal/gc"
+	"github.com/classmesh/classmesh/cmd/internal/heap"
 )
 
 func main() {
-	gc.SetPercent() // as in the program
+	heap.SetUp() // as in the program
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {

@@ -36,11 +36,11 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/classmesh/classmesh/cmd/internal/gc"
+	"github.com/classmesh/classmesh/cmd/internal/heap"
 )
 
 func main() {
-	gc.SetPercent()
+	heap.SetUp()
 	os.Exit(run(os.Args[1:]))
 }
 

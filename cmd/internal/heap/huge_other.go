@@ -1,0 +1,6 @@
+//go:build !linux
+
+package heap
+
+// useHugePages does nothing: only Linux is asked.
+func useHugePages() {}
