@@ -3,7 +3,6 @@ package classroom
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -49,16 +48,28 @@ func checkText(what, s string, maxBytes int) error {
 	return nil
 }
 
-// languageTag is the form of a tag by BCP 47: a language of two or three letters, and what
-// describes it further.
-var languageTag = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*$`)
-
 // checkLanguage reports whether s may be the tag of a language, or nothing.
 func checkLanguage(s string) error {
-	if s != "" && (len(s) > MaxLanguageBytes || !languageTag.MatchString(s)) {
+	if s != "" && !isLanguageTag(s) {
 		return fmt.Errorf("%q is no language: give its tag, such as fr or pt-BR: %w", s, ErrInput)
 	}
 	return nil
+}
+
+// isLanguageTag reports whether s has the form of a tag by BCP 47: a language of two or three
+// letters, and what describes it further, in parts of up to eight letters or digits.
+func isLanguageTag(s string) bool {
+	parts := strings.Split(s, "-")
+	for _, part := range parts {
+		other := func(r rune) bool {
+			return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9')
+		}
+		if len(part) < 1 || len(part) > 8 || strings.ContainsFunc(part, other) {
+			return false
+		}
+	}
+	language := parts[0]
+	return len(s) <= MaxLanguageBytes && (len(language) == 2 || len(language) == 3) && !strings.ContainsAny(language, "0123456789")
 }
 
 // AddUser adds a person and returns the new ID. Actor is who does it, or

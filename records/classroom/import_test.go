@@ -87,7 +87,7 @@ func TestImportLanguage(t *testing.T) {
 			t.Errorf("%s: %+v, %v, in %q", step.row, got, err, language())
 		}
 	}
-	for _, bad := range []string{"x", "en US", "français", "French", "--", "fr-", strings.Repeat("a", 36), "fr" + strings.Repeat("-abcdefgh", 4)} {
+	for _, bad := range []string{"x", "en US", "français", "French", "--", "fr-", "f1", "a-b", strings.Repeat("a", 36), "fr" + strings.Repeat("-abcdefgh", 4)} {
 		if _, err := z.importUsers(0, "name,username,language\nAda,ada,"+bad+"\n", false); !errors.Is(err, classroom.ErrInput) || language() != "pt-BR" {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -13,12 +13,13 @@ import (
 // collector runs again. docs/performance.md has what 100, Go's own, and 400 come to.
 const percent = 200
 
-// SetUp sets up the heap of this process, once, when it begins. What GOGC in the environment
+// SetUp sets up the heap of this process, once, when it begins, and does not wait for all of
+// it. What GOGC in the environment
 // says goes for the collector; a limit that GOMEMLIMIT sets is kept in any case; with
 // GODEBUG=disablethp=1 memory comes in small pages.
 func SetUp() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(percent)
 	}
-	useHugePages()
+	go useHugePages() // which takes some milliseconds, and the rest of the start as many anyway
 }

@@ -5,9 +5,10 @@ import (
 	"testing"
 )
 
-// TestSetUp: the heap is as small afterwards as before, and the next collection not far.
-func TestSetUp(t *testing.T) {
-	SetUp()
+// TestUseHugePages: the heap is as small afterwards as before, and the next collection not
+// far.
+func TestUseHugePages(t *testing.T) {
+	useHugePages()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	if m.HeapAlloc > 4<<20 || m.NextGC > 12<<20 {
