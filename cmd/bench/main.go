@@ -38,7 +38,7 @@ import (
 )
 
 func main() {
-	heap.SetUp() // as in the program
+	<-heap.SetUp() // as in the program
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {

@@ -17,9 +17,17 @@ const percent = 200
 // it. What GOGC in the environment
 // says goes for the collector; a limit that GOMEMLIMIT sets is kept in any case; with
 // GODEBUG=disablethp=1 memory comes in small pages.
-func SetUp() {
+//
+// What is returned is closed when all of it is done: for who measures. Until then the
+// heap looks larger by what is asked about.
+func SetUp() (done <-chan struct{}) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(percent)
 	}
-	go useHugePages() // which takes some milliseconds, and the rest of the start as many anyway
+	asked := make(chan struct{})
+	go func() { // it takes some milliseconds, and the rest of the start as many anyway
+		defer close(asked)
+		useHugePages()
+	}()
+	return asked
 }
