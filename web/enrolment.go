@@ -144,11 +144,17 @@ func (s *Server) addLearner(w http.ResponseWriter, v *visit) error {
 
 // peoplePage is what the template people shows: who is on no page of a class.
 type peoplePage struct {
-	Staff         []*classroom.Person // whom who looks may change
+	Staff         []*classroom.Person // about whom who looks may do something
 	Classless     []*classroom.Person
-	Hidden        []*classroom.Person
+	Hidden        []removed
 	HiddenClasses []*classroom.Class
 	Notice        string
+}
+
+// removed is somebody who was removed, and may be shown again on this device or not.
+type removed struct {
+	*classroom.Person
+	MayShow bool
 }
 
 func (s *Server) everybodyElse(w http.ResponseWriter, v *visit) error {
@@ -165,16 +171,17 @@ func (s *Server) everybodyElse(w http.ResponseWriter, v *visit) error {
 	data := peoplePage{HiddenClasses: dir.roll.HiddenClasses}
 	for _, p := range dir.roll.People {
 		switch {
-		case !v.mayChange(p):
 		case p.Role.IsStaff():
-			data.Staff = append(data.Staff, p)
-		case classless(p):
+			if v.mayChange(p) || v.maySetPassword(p) {
+				data.Staff = append(data.Staff, p)
+			}
+		case v.mayChange(p) && classless(p):
 			data.Classless = append(data.Classless, p)
 		}
 	}
 	for _, p := range dir.roll.Hidden {
 		if v.mayChange(p) {
-			data.Hidden = append(data.Hidden, p)
+			data.Hidden = append(data.Hidden, removed{p, v.refusal(p) == nil})
 		}
 	}
 	if name := dir.hiddenName(v); name != "" {

@@ -19,9 +19,15 @@ func (v *visit) maySetPassword(p *classroom.Person) bool {
 	return v.mayChange(p) || v.isStaff() && p.ID == v.person.ID || v.person.Role == classroom.RoleAdministrator
 }
 
-// isFor reports whether this device is one on which somebody can be changed.
-func (v *visit) isFor(p *classroom.Person) bool {
-	return v.mayEnrol && (v.mayEnrolStaff || !p.Role.IsStaff())
+// refusal says why somebody cannot be changed on this device, or nothing.
+func (v *visit) refusal(p *classroom.Person) error {
+	switch {
+	case !v.mayEnrol:
+		return classroom.ErrNotClassroom
+	case p.Role.IsStaff() && !v.mayEnrolStaff:
+		return classroom.ErrNotAdministrates
+	}
+	return nil
 }
 
 // learnerPage is what the template learner shows.
@@ -89,8 +95,8 @@ func (s *Server) showLearner(w http.ResponseWriter, v *visit, status int, notice
 	if password != nil {
 		data.Problem = v.lang.words(password)
 	}
-	data.Password = v.maySetPassword(person) && v.isFor(person)
-	if v.mayChange(person) && v.isFor(person) {
+	data.Password = v.maySetPassword(person) && v.refusal(person) == nil
+	if v.mayChange(person) && v.refusal(person) == nil {
 		dir, err := s.people(v.Context())
 		if err != nil {
 			return err
@@ -231,7 +237,7 @@ func (s *Server) changeableOrHidden(v *visit, id string) (*classroom.Person, err
 	case !v.mayChange(p):
 		return nil, errForbidden
 	default:
-		return p, nil
+		return p, v.refusal(p)
 	}
 }
 
@@ -355,7 +361,7 @@ func (s *Server) setLanguage(w http.ResponseWriter, v *visit) error {
 	if !s.speaks(tag) {
 		return badRequest("language")
 	}
-	err := classroom.EditPerson(v.Context(), s.cfg.Replica, v.person.ID, v.person.ID, classroom.PersonEdit{Language: &tag})
+	err := classroom.EditPerson(v.Context(), s.cfg.Replica, v.account, v.account, classroom.PersonEdit{Language: &tag})
 	if err != nil {
 		return err
 	}

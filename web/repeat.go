@@ -24,12 +24,18 @@ type repeats struct {
 // questions begin elsewhere and may come once more: answers to former ones are none to them.
 type repeatKey struct {
 	account identity.UserID
-	joined  int // how many IDs the person has
+	person  string // all IDs, one after the other
 	id      string
 }
 
 // request names a request of who makes the visit.
-func (v *visit) request(id string) repeatKey { return repeatKey{v.account, len(v.person.IDs), id} }
+func (v *visit) request(id string) repeatKey {
+	var person []byte
+	for i := range v.person.IDs {
+		person = append(person, v.person.IDs[i][:]...)
+	}
+	return repeatKey{v.account, string(person), id}
+}
 
 // repeat is one request. done is closed when the rest is set; a request that
 // failed is not remembered.
@@ -40,7 +46,7 @@ type repeat struct {
 	err    error
 }
 
-// once runs f, unless the same person has sent a request with the same ID
+// once runs f, unless the same account has sent a request with the same ID
 // before: then it returns the former answer, and repeated. An ID that was used
 // for another request is [errIDReused]. No ID: f always runs.
 func (r *repeats) once(ctx context.Context, k repeatKey, ask any, f func() (any, error)) (answer any, repeated bool, err error) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -227,8 +228,8 @@ administrator who has forgotten theirs; for everybody else there are the pages.`
 			if err := lines.Err(); err != nil {
 				return fmt.Errorf("set password: read standard input: %w", err)
 			}
-			if lines.Text() == "" {
-				return usageError{errors.New("set password: standard input has no password: give it as its first line")}
+			if lines.Text() == "" || !utf8.ValidString(lines.Text()) {
+				return usageError{errors.New("set password: standard input has no password: give it as its first line, in UTF-8")}
 			}
 			return withData(c.Context(), p, dir, func(o operations) error {
 				res, err := o.setPassword(c.Context(), passwordOptions{args[0], lines.Text()})

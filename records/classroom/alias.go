@@ -126,8 +126,10 @@ func personOf(v *records.View, id identity.UserID) ([]identity.UserID, error) {
 // Join says that two user IDs are one person, or takes it back.
 func Join(ctx context.Context, r *records.Replica, actor, a, b identity.UserID, joined bool, why string) error {
 	return write(ctx, r, actor, "join users", func(w *writer) error {
-		if err := w.mustKnow(UserTarget(a), UserTarget(b)); err != nil {
-			return err
+		for _, user := range []identity.UserID{a, b} {
+			if _, err := w.mustKnowPerson(user); err != nil {
+				return err
+			}
 		}
 		roles, err := readRoles(&w.View)
 		switch {

@@ -30,14 +30,14 @@ func (w *writer) editPerson(user identity.UserID, e *PersonEdit) error {
 	if err != nil {
 		return err
 	}
-	if err := w.editUser(shown, e); err != nil {
+	if _, err := w.editUser(shown, e); err != nil {
 		return err
 	}
 	for _, group := range e.Enter {
 		if err := w.mustKnow(GroupTarget(group)); err != nil {
 			return err
 		}
-		if err := w.enter(ids, shown, group); err != nil {
+		if _, err := w.enter(ids, shown, group); err != nil {
 			return err
 		}
 	}
@@ -76,47 +76,46 @@ func (w *writer) idsOf(user identity.UserID) (ids []identity.UserID, shown ident
 }
 
 // enter puts a person into a group, under the ID shown unless the person is in it.
-func (w *writer) enter(ids []identity.UserID, shown identity.UserID, group GroupID) error {
+func (w *writer) enter(ids []identity.UserID, shown identity.UserID, group GroupID) (changed bool, err error) {
 	for _, id := range ids {
 		_, now, _, err := w.membership(id, group)
 		if err != nil || now.Present() {
-			return err
+			return false, err
 		}
 	}
-	return w.addMembership(shown, group)
+	return true, w.addMembership(shown, group)
 }
 
 // editUser changes the data of one ID.
-func (w *writer) editUser(user identity.UserID, e *PersonEdit) error {
+func (w *writer) editUser(user identity.UserID, e *PersonEdit) (changed bool, err error) {
 	var state UserState
 	p := records.RegisterPrefix{Kind: KindUser, Learner: &user}
 	if err := scan(&w.View, p, func(_ *records.RegisterRow, v Version[User]) { state.add(&v) }); err != nil {
-		return err
+		return false, err
 	}
 	if !state.Username.IsSet() {
-		return fmt.Errorf("%v: %w", user, ErrUnknown)
+		return false, fmt.Errorf("%v: %w", user, ErrUnknown)
 	}
 	if e.Name != nil {
 		if err := checkText("name", *e.Name, MaxNameBytes); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if e.Username != nil {
 		if err := checkText("user name", *e.Username, MaxUsernameBytes); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if e.Language != nil {
 		if err := checkLanguage(*e.Language); err != nil {
-			return err
+			return false, err
 		}
 	}
 	key := records.RegisterKey{Kind: KindUser, Learner: user}
 	body, _, err := own[User](w, key)
 	if err != nil {
-		return err
+		return false, err
 	}
-	changed := false
 	change := func(s *Setting[string], now Latest[string], to *string) {
 		if to != nil && strings.TrimSpace(*to) != now.Value() {
 			s.set(w.Clock(), strings.TrimSpace(*to))
@@ -128,9 +127,9 @@ func (w *writer) editUser(user identity.UserID, e *PersonEdit) error {
 	change(&body.Language, state.Language, e.Language)
 	change(&body.Notes, state.Notes, e.Notes)
 	if !changed {
-		return nil
+		return false, nil
 	}
-	return w.put(key, &body)
+	return true, w.put(key, &body)
 }
 
 // shownID returns under which of a person's IDs, in ascending order, the person is shown:

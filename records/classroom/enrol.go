@@ -2,6 +2,7 @@ package classroom
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -144,14 +145,11 @@ func SetPassword(ctx context.Context, r *records.Replica, g *Gate, actor, user i
 		return fmt.Errorf("set password: %w", err)
 	}
 	return write(ctx, r, actor, "set password", func(w *writer) error {
-		if err := w.mustKnow(UserTarget(user)); err != nil {
-			return err
-		}
-		roles, err := readRoles(&w.View)
+		ids, err := w.mustKnowPerson(user)
 		if err != nil {
 			return err
 		}
-		ids, err := personOf(&w.View, user)
+		roles, err := readRoles(&w.View)
 		if err != nil {
 			return err
 		}
@@ -221,6 +219,20 @@ func (w *writer) mustKnow(targets ...Target) error {
 		}
 	}
 	return nil
+}
+
+// mustKnowPerson returns all IDs of a person, or [ErrUnknown] if no log speaks of any.
+func (w *writer) mustKnowPerson(user identity.UserID) ([]identity.UserID, error) {
+	ids, err := personOf(&w.View, user)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		if err = w.mustKnow(UserTarget(id)); !errors.Is(err, ErrUnknown) {
+			break
+		}
+	}
+	return ids, err
 }
 
 // exactly selects one register in all logs.
@@ -325,23 +337,23 @@ func Unhide(ctx context.Context, r *records.Replica, actor identity.UserID, t Ta
 }
 
 func (w *writer) setHidden(t Target, hidden Flag, reason string) error {
-	if err := w.mustKnow(t); err != nil {
-		return err
-	}
-	targets := []Target{t}
-	roles, err := readRoles(&w.View)
-	if err != nil {
-		return err
-	}
+	var targets []Target
 	if t.key.Kind == KindUser {
-		ids, err := personOf(&w.View, t.key.Learner)
+		ids, err := w.mustKnowPerson(t.key.Learner)
 		if err != nil {
 			return err
 		}
-		targets = targets[:0]
 		for _, id := range ids {
 			targets = append(targets, UserTarget(id))
 		}
+	} else if err := w.mustKnow(t); err != nil {
+		return err
+	} else {
+		targets = []Target{t}
+	}
+	roles, err := readRoles(&w.View)
+	if err != nil {
+		return err
 	}
 	if slices.ContainsFunc(targets, func(t Target) bool { return roles[t.key.Learner].IsStaff() }) {
 		if err := mayAuthor(w.Roster(), w.replica.Device(), KindRole); err != nil {

@@ -159,9 +159,8 @@ func (p *importPlan) refuse(row importRow, err error) {
 // item finds whom a row is about and what it asks for.
 func (p *importPlan) item(v *records.View, device identity.DeviceID, row importRow) (item importItem, err error) {
 	item.row = row
-	for _, a := range p.roll.accounts[foldName(row.username)] {
+	for _, a := range p.roll.named(row.username) {
 		switch {
-		case a.person.Hidden:
 		case item.person == nil:
 			item.user, item.person = a.id, a.person
 		case item.person != a.person:
@@ -244,30 +243,35 @@ func (w *writer) importUsers(p importPlan, hashes map[int]PasswordHash) (res Imp
 }
 
 // importChange makes a known person what the row says, and reports whether
-// anything was not so before.
+// anything was not so before. What it reads is about this person alone: a file may be about
+// everybody, and others wait for the write.
 func (w *writer) importChange(item *importItem, hash PasswordHash, groups []GroupID) (changed bool, err error) {
 	row, p := item.row, item.person
-	edit := PersonEdit{}
-	if row.name != p.Name {
-		edit.Name = &row.name
-	}
-	if row.language != "" && row.language != p.Language {
-		edit.Language = &row.language
-	}
-	for _, g := range groups {
-		if !slices.Contains(p.Groups, g) {
-			edit.Enter = append(edit.Enter, g)
-		}
-	}
-	if edit.Name != nil || edit.Language != nil || edit.Enter != nil {
-		changed = true
-		if err := w.editPerson(item.user, &edit); err != nil {
-			return changed, err
-		}
-	}
+	ids, shown := p.IDs, p.ShownID
 	if row.role != p.Role {
 		changed = true
 		if err := w.setRole(item.user, row.role); err != nil {
+			return changed, err
+		}
+		if row.role.IsStaff() { // who teaches is joined with nobody
+			ids, shown = []identity.UserID{item.user}, item.user
+		}
+	}
+	// Of several IDs the one that is shown says name and language: the file may have a row
+	// for each.
+	if item.user == shown {
+		edit := PersonEdit{Name: &row.name}
+		if row.language != "" {
+			edit.Language = &row.language
+		}
+		edited, err := w.editUser(shown, &edit)
+		if changed = changed || edited; err != nil {
+			return changed, err
+		}
+	}
+	for _, g := range groups {
+		entered, err := w.enter(ids, shown, g)
+		if changed = changed || entered; err != nil {
 			return changed, err
 		}
 	}

@@ -94,23 +94,85 @@ func TestImportLanguage(t *testing.T) {
 	}
 }
 
-// TestImportJoined: a row about the other username of somebody with two changes what is
-// shown, once.
+// TestImportJoined: of somebody put together from two, the row with the username that is shown
+// says the name, and any row the class; the same file again changes nothing.
 func TestImportJoined(t *testing.T) {
 	z := newZone(t, roster.RoleAdministrates)
-	_, err := z.importUsers(0, "name,username,password\nAda,ada,one\nAda B,ada2,two\n", false)
+	file := "name,username,password,class\nAda,ada,one,3A\nAda B,ada2,two,3B\n"
+	_, err := z.importUsers(0, file, false)
 	ok(t, err)
 	people := z.people(0).People
 	ok(t, classroom.Join(t.Context(), z.devices[0], nobody, people[0].ID, people[1].ID, true, ""))
-	shown := z.people(0).People[0].Username
-	other := map[string]string{"ada": "ada2", "ada2": "ada"}[shown]
-	for i, want := range []classroom.ImportResult{{Changed: 1, Classes: 1}, {Unchanged: 1}} {
-		got, err := z.importUsers(0, "name,username,class,language\nAda Lovelace,"+other+",3A,fr\n", false)
-		if d := cmp.Diff(want, got); d != "" || err != nil {
-			t.Errorf("time %d: %v %s", i+1, err, d)
+	before := *z.people(0).People[0]
+	for range 2 {
+		if got, err := z.importUsers(0, file, false); err != nil || got.Changed != 0 || got.Unchanged != 2 {
+			t.Errorf("again: %+v, %v", got, err)
 		}
-		if p := z.people(0).People[0]; p.Name != "Ada Lovelace" || p.Username != shown || p.Language != "fr" || len(p.Groups) != 1 {
-			t.Errorf("time %d: %+v", i+1, p)
+	}
+	other := map[string]string{"ada": "ada2", "ada2": "ada"}[before.Username]
+	if got, err := z.importUsers(0, "name,username,class\nNobody,"+other+",3C\n", false); err != nil || got.Changed != 1 {
+		t.Errorf("another class: %+v, %v", got, err)
+	}
+	got := z.people(0).People[0]
+	if got.Name != before.Name || got.Username != before.Username || len(got.Groups) != 3 {
+		t.Errorf("%+v", got)
+	}
+
+	// Who is to teach is joined with nobody any more: the row is about that one alone.
+	_, err = z.importUsers(0, "name,username,password,class,role\nMs Lovelace,"+other+",pw,Staff room,teacher\n", false)
+	ok(t, err)
+	roll := z.people(0)
+	for _, p := range roll.People {
+		switch {
+		case p.Username == other && (p.Name != "Ms Lovelace" || p.Role != classroom.RoleTeacher):
+			t.Errorf("the teacher: %+v", p)
+		case p.Username == before.Username && (p.Name != before.Name || p.Role != classroom.RoleLearner):
+			t.Errorf("the learner: %+v", p)
+		}
+	}
+}
+
+// TestImportBesideHidden: a username that was removed from somebody is free for another.
+func TestImportBesideHidden(t *testing.T) {
+	z := newZone(t, roster.RoleClassroom)
+	r, ctx := z.devices[0], t.Context()
+	a, b := z.add(0, "Ada", classroom.RoleLearner), z.add(0, "Ada B", classroom.RoleLearner)
+	username := z.people(0).Person(a).Username
+	ok(t, classroom.Hide(ctx, r, nobody, classroom.UserTarget(a), ""))
+	ok(t, classroom.Join(ctx, r, nobody, a, b, true, ""))
+	got, err := z.importUsers(0, "name,username,password\nAdam,"+username+",pw\n", false)
+	if err != nil || got.Added != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, p := range z.people(0).People {
+		if p.Namesake || p.ID != z.people(0).Person(a).ID && p.Name != "Adam" {
+			t.Errorf("%+v", p)
+		}
+	}
+}
+
+// BenchmarkImportChanged imports a file in which everybody gets another class, as at the
+// beginning of a year.
+func BenchmarkImportChanged(b *testing.B) {
+	z := newZone(b, roster.RoleAdministrates)
+	const n = 300 // hashing their passwords takes longest
+	file := func(class string) string {
+		var text strings.Builder
+		text.WriteString("name,username,class\n")
+		for i := range n {
+			fmt.Fprintf(&text, "Learner %d,learner%d,%s\n", i, i, class)
+		}
+		return text.String()
+	}
+	for i := range n {
+		if _, err := classroom.AddUser(b.Context(), z.devices[0], z.gate, nobody, classroom.NewUser{Name: fmt.Sprint("Learner ", i), Username: fmt.Sprint("learner", i), Password: "secret"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	for i := 0; b.Loop(); i++ {
+		if got, err := z.importUsers(0, file(fmt.Sprint("Class ", i)), false); err != nil || got.Changed != n {
+			b.Fatalf("%+v, %v", got, err)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 // Person is somebody with one or, joined by aliases, several user IDs.
 type Person struct {
 	ID       identity.UserID   `json:"id"`  // the smallest of IDs
+	ShownID  identity.UserID   `json:"-"`   // the one of which name, username and language are
 	IDs      []identity.UserID `json:"ids"` // ascending
 	Name     string            `json:"name"`
 	Username string            `json:"username"`
@@ -44,7 +45,7 @@ type Roll struct {
 	HiddenClasses []*Class  // by name
 
 	byID     map[identity.UserID]*Person
-	shut     map[identity.UserID]bool // hidden, whatever becomes of the person
+	shut     map[identity.UserID]bool // hidden or without a user record, whatever becomes of the person
 	classes  map[GroupID]*Class
 	accounts map[string][]account // by folded username
 }
@@ -140,7 +141,7 @@ func (r *Roll) addPerson(id identity.UserID, joined []identity.UserID, users map
 	}
 	for _, id := range p.IDs {
 		r.byID[id] = p
-		r.shut[id] = hidden[UserTarget(id)]
+		r.shut[id] = users[id] == nil || hidden[UserTarget(id)]
 		if u := users[id]; u != nil {
 			folded := foldName(u.Username.Value())
 			r.accounts[folded] = append(r.accounts[folded], account{id, p})
@@ -149,7 +150,7 @@ func (r *Roll) addPerson(id identity.UserID, joined []identity.UserID, users map
 	}
 	if id, ok := shownID(p.IDs, users, hidden); ok {
 		u := users[id]
-		p.Name, p.Username, p.Language = u.Name.Value(), u.Username.Value(), u.Language.Value()
+		p.ShownID, p.Name, p.Username, p.Language = id, u.Name.Value(), u.Username.Value(), u.Language.Value()
 		p.Hidden = hidden[UserTarget(id)]
 	}
 	if p.Hidden {
@@ -235,7 +236,7 @@ func (r *Roll) sort() {
 	}
 	for _, accounts := range r.accounts {
 		slices.SortFunc(accounts, func(a, b account) int { return a.id.Compare(b.id) })
-		shown := slices.DeleteFunc(slices.Clone(accounts), func(a account) bool { return a.person.Hidden })
+		shown := slices.DeleteFunc(slices.Clone(accounts), func(a account) bool { return r.Account(a.id) == nil })
 		for _, a := range shown {
 			if slices.ContainsFunc(shown, func(b account) bool { return b.person != a.person }) {
 				a.person.Namesake = true

@@ -292,6 +292,41 @@ func TestChangedBeforeAdded(t *testing.T) {
 	}
 }
 
+// TestSmallestIDUnknown: somebody of whose IDs the smallest is still to come can be given a
+// password, removed, and joined with somebody else.
+func TestSmallestIDUnknown(t *testing.T) {
+	z := newZone(t, roster.RoleClassroom, roster.RoleClassroom, roster.RoleClassroom)
+	ctx, r := t.Context(), z.devices[2]
+	for range 40 {
+		z.add(0, "Ada", classroom.RoleLearner)
+	}
+	z.pull(1, 0)
+	smallest := slices.MinFunc(z.people(1).People, func(a, b *classroom.Person) int { return a.ID.Compare(b.ID) }).ID
+	own, other := z.add(1, "Ada B", classroom.RoleLearner), z.add(1, "Ben", classroom.RoleLearner)
+	ok(t, classroom.Join(ctx, z.devices[1], nobody, smallest, own, true, ""))
+	z.pullThose(2, 1, func(row records.VectorRow) bool { // what the second device has written
+		counter, _ := z.devices[0].Frontier(row.BranchRef)
+		return counter == 0
+	})
+	roll := z.people(2)
+	p := roll.Person(own)
+	if p.ID != smallest || p.Name != "Ada B" || roll.Account(smallest) != nil || roll.Account(own) != p {
+		t.Fatalf("%+v", p)
+	}
+	ok(t, classroom.SetPassword(ctx, r, z.gate, nobody, p.ID, "secret"))
+	if _, in := z.signsIn(2, p.Username, "secret"); !in {
+		t.Error("the new password is not that of the ID which is here")
+	}
+	ok(t, classroom.Join(ctx, r, nobody, p.ID, other, true, ""))
+	ok(t, classroom.Hide(ctx, r, nobody, classroom.UserTarget(p.ID), ""))
+	if roll := z.people(2); len(roll.People) != 0 || len(roll.Hidden) != 1 || len(roll.Hidden[0].IDs) != 3 {
+		t.Errorf("%d people, and %d removed", len(roll.People), len(roll.Hidden))
+	}
+	if err := classroom.SetPassword(ctx, r, z.gate, nobody, identity.UserID{9}, "x"); !errors.Is(err, classroom.ErrUnknown) {
+		t.Errorf("nobody: %v", err)
+	}
+}
+
 // TestRenamedTheSame: a name that a group has already is not written again, and none is given
 // to a group that is not.
 func TestRenamedTheSame(t *testing.T) {
