@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/classmesh/classmesh/cmd/internal/heap"
 	"github.com/classmesh/classmesh/coordinator"
 	"github.com/classmesh/classmesh/coordinator/api"
 	"github.com/classmesh/classmesh/records/identity"
@@ -42,6 +43,7 @@ reachable by devices. A new or empty data folder becomes that of a new
 coordinator, with a new key: keep a copy of its identity.key in a safe place.`,
 		Args: arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {
+			heap.StartYoung()
 			return serveCoordinator(c.Context(), p, dir, o, func(url string) {
 				fmt.Fprintf(p.out, "coordinator at %s\n", url)
 			})

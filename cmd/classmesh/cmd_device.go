@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/classmesh/classmesh/cmd/internal/heap"
 	"github.com/classmesh/classmesh/mesh"
 	"github.com/classmesh/classmesh/records/classroom"
 )
@@ -80,6 +81,7 @@ not let them, --peer names one device, and that is enough for all to connect.`,
 					return usageError{err}
 				}
 			}
+			heap.StartYoung()
 			return serveDevice(c.Context(), p, dir, o, func(s serving) {
 				fmt.Fprintf(p.out, "%q serves its pages at %s\n", s.name, s.url)
 			})
@@ -162,6 +164,7 @@ func newSyncCommand(p *program) *cobra.Command {
 hold the same afterwards and all that this device wrote is safe there.`,
 		Args: arguments(),
 		RunE: func(c *cobra.Command, _ []string) error {
+			heap.StartYoung()
 			return withData(c.Context(), p, dir, func(o operations) error {
 				r, err := o.sync(c.Context())
 				if err != nil {

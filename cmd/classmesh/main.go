@@ -40,7 +40,7 @@ import (
 )
 
 func main() {
-	heap.SetUp()
+	heap.SetPercent()
 	os.Exit(run(os.Args[1:]))
 }
 

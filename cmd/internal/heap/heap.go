@@ -7,27 +7,38 @@ package heap
 import (
 	"os"
 	"runtime/debug"
+	"time"
 )
 
 // percent is how much may be allocated, in percent of what is alive, before the
 // collector runs again. docs/performance.md has what 100, Go's own, and 400 come to.
 const percent = 200
 
-// SetUp sets up the heap of this process, once, when it begins, and does not wait for all of
-// it. What GOGC in the environment
-// says goes for the collector; a limit that GOMEMLIMIT sets is kept in any case; with
-// GODEBUG=disablethp=1 memory comes in small pages.
-//
-// What is returned is closed when all of it is done: for who measures. Until then the
-// heap looks larger by what is asked about.
-func SetUp() (done <-chan struct{}) {
+// SetPercent sets it for this process, unless GOGC in the environment says something else.
+// A limit that GOMEMLIMIT sets is kept in any case.
+func SetPercent() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(percent)
 	}
-	asked := make(chan struct{})
-	go func() { // it takes some milliseconds, and the rest of the start as many anyway
-		defer close(asked)
-		useHugePages()
+}
+
+// youth is how long a process that has been started gets memory in huge pages. For longer,
+// the kernel would fill up by and by what the runtime has given back around what is in use.
+const youth = 10 * time.Second
+
+// StartYoung lets this process, which is to run for long or to do much, get its memory in
+// huge pages while it is young, if the system has them and nothing limits its memory:
+// GOMEMLIMIT, ulimit, or a system that does not overcommit. GODEBUG=disablethp=1 does
+// without. It does not wait: asking takes some milliseconds, and the rest of a start as many
+// anyway.
+//
+// What is returned is closed when the system was asked. Until then the heap looks larger by
+// what it is asked about.
+func StartYoung() (asked <-chan struct{}) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		time.AfterFunc(youth, useHugePages())
 	}()
-	return asked
+	return done
 }
