@@ -47,49 +47,66 @@ func (b *batch) givesWay(br *branch, h *Head, w giveWay) bool {
 func (r *Replica) giveWay(ctx context.Context, log identity.LogID) (w giveWay, err error) {
 	r.mu.RLock()
 	br := r.held(BranchRef{Log: log})
-	var slots []Slot
-	if br != nil && br.Certificate.Author != r.self.Load().cert.Author {
-		for _, slot := range r.devices[br.Certificate.Device.ID()] {
-			if slot != br.Slot && r.branches[slot].Lane == br.Lane {
-				slots = append(slots, slot)
-			}
-		}
-	}
+	slots := r.continuing(br)
 	r.mu.RUnlock()
-	err = r.store.View(ctx, func(tx Tx) error {
-		for _, slot := range slots {
-			err := tx.Entries(slot, 0, ^uint64(0), func(e Entry) error {
-				if e.Envelope[1]&flagOrigin == 0 {
-					return nil
-				}
-				env, err := DecodeEnvelope(e.Envelope)
-				if err != nil || env.Origin == nil || env.Origin.Log != log || env.Origin.Counter > br.Head.Counter || !env.Origin.isOf(&e, env) {
-					return err // of what stands above the head nobody knows
-				}
-				held, err := tx.Entry(br.Slot, env.Origin.Counter)
-				switch {
-				case err == nil && held.Leaf(log) == env.Origin.Leaf:
-					w.held = true
-				case err == nil || isNotFound(err):
-					w.other = true
-				default:
-					return err
-				}
-				if w.held && w.other {
-					return errEnough
-				}
-				return nil
-			})
-			if err == errEnough {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+	if slots == nil {
+		return w, nil
+	}
+	err = r.store.View(ctx, func(tx Tx) (err error) {
+		w, err = publishedAgain(tx, br, slots)
+		return err
 	})
 	return w, err
+}
+
+// continuing returns the slots of the other logs of a branch's device and lane, in which the
+// device may have published again what stands in one, unless that is its newest.
+func (r *Replica) continuing(br *branch) (slots []Slot) {
+	if br == nil || br.Certificate.Author == r.self.Load().cert.Author {
+		return nil
+	}
+	for _, slot := range r.devices[br.Certificate.Device.ID()] {
+		if slot != br.Slot && r.branches[slot].Lane == br.Lane {
+			slots = append(slots, slot)
+		}
+	}
+	return slots
+}
+
+// publishedAgain reads, in these slots, what was published again of a branch.
+func publishedAgain(tx Tx, br *branch, slots []Slot) (w giveWay, err error) {
+	log := br.Log()
+	for _, slot := range slots {
+		err := tx.Entries(slot, 0, ^uint64(0), func(e Entry) error {
+			if e.Envelope[1]&flagOrigin == 0 {
+				return nil
+			}
+			env, err := DecodeEnvelope(e.Envelope)
+			if err != nil || env.Origin == nil || env.Origin.Log != log || env.Origin.Counter > br.Head.Counter || !env.Origin.isOf(&e, env) {
+				return err // of what stands above the head nobody knows
+			}
+			held, err := tx.Entry(br.Slot, env.Origin.Counter)
+			switch {
+			case err == nil && held.Leaf(log) == env.Origin.Leaf:
+				w.held = true
+			case err == nil || isNotFound(err):
+				w.other = true
+			default:
+				return err
+			}
+			if w.held && w.other {
+				return errEnough
+			}
+			return nil
+		})
+		if err == errEnough {
+			return w, nil
+		}
+		if err != nil {
+			return w, err
+		}
+	}
+	return w, nil
 }
 
 // giveWayFor is called when something was accepted that may have been published

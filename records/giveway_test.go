@@ -1,6 +1,7 @@
 package records_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/classmesh/classmesh/records"
@@ -86,6 +87,38 @@ func same(t *testing.T, bodies []string, replicas ...*records.Replica) {
 			}
 		}
 	}
+}
+
+// The other continuation is no trouble to who has all of it already, as it was published
+// again: a session may be cut before anybody asks who gives way, and the next one finds nothing
+// to ask.
+func TestNoTroubleAboutWhatWasPublishedAgain(t *testing.T) {
+	w := newHalves(t)
+	for range 2 {
+		if err := meet(t, w.a, w.lost); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same(t, []string{"before", "lost", "gap"}, w.a, w.lost)
+	refused := 0
+	for _, r := range []*records.Replica{w.a, w.lost} {
+		for _, row := range w.third.State().Rows {
+			base, starts := r.Frontier(row.BranchRef)
+			d, err := w.third.Difference(t.Context(), row.BranchRef, base, starts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.AcceptDifference(t.Context(), d); errors.Is(err, records.ErrForked) {
+				refused++
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if refused == 0 {
+		t.Error("the other continuation was taken")
+	}
+	same(t, []string{"before", "lost", "gap"}, w.a, w.lost)
 }
 
 // A device that has taken one continuation gives way to the coordinator, though
