@@ -102,13 +102,17 @@ func (b *batch) forked(br *branch, other *Head) error {
 	}
 	b.r.cfg.Logger.Error("two continuations of one log: the device was copied, or restored from a backup",
 		"log", other.Log.Short(), "device", br.Certificate.Device.ID(), "held", held.Counter, "other", other.Counter)
+	if br.Trouble != "" {
+		return ErrForked
+	}
 	// What the other one has may be here already, published again: then the device has given
-	// way, and who holds the other one will.
+	// way, and who holds the other one will. Looking for it reads the device's other logs of the
+	// lane, once for each new evidence until there is trouble.
 	way, err := publishedAgain(b.tx, br, b.r.continuing(br))
 	if err != nil {
 		return b.abort(err)
 	}
-	if br.Trouble == "" && !(way.other && !way.held) {
+	if way.held || !way.other {
 		next := *br
 		former := map[identity.Hash]bool{}
 		if next.Receipted > next.Head.Counter { // perhaps of the other continuation

@@ -109,14 +109,6 @@ func (s *Server) openClassInForm(v *visit) (*classroom.Class, error) {
 	return class, err
 }
 
-// openClass returns a class that has not been removed.
-func (d *directory) openClass(id classroom.GroupID) (*classroom.Class, error) {
-	if c := d.roll.Class(id); c != nil && !c.Hidden {
-		return c, nil
-	}
-	return nil, errUnknownClass
-}
-
 func (s *Server) addLearner(w http.ResponseWriter, v *visit) error {
 	class, err := s.openClassInForm(v)
 	if err != nil {

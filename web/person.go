@@ -178,8 +178,8 @@ func (s *Server) editIn(v *visit) (e classroom.PersonEdit, err error) {
 		return e, err
 	}
 	for _, id := range e.Enter {
-		if _, err := dir.openClass(id); err != nil {
-			return e, err
+		if c := dir.roll.Class(id); c == nil || c.Hidden {
+			return e, errUnknownClass
 		}
 	}
 	return e, nil

@@ -337,19 +337,18 @@ func Unhide(ctx context.Context, r *records.Replica, actor identity.UserID, t Ta
 }
 
 func (w *writer) setHidden(t Target, hidden Flag, reason string) error {
-	var targets []Target
+	targets := []Target{t}
 	if t.key.Kind == KindUser {
 		ids, err := w.mustKnowPerson(t.key.Learner)
 		if err != nil {
 			return err
 		}
+		targets = targets[:0]
 		for _, id := range ids {
 			targets = append(targets, UserTarget(id))
 		}
 	} else if err := w.mustKnow(t); err != nil {
 		return err
-	} else {
-		targets = []Target{t}
 	}
 	roles, err := readRoles(&w.View)
 	if err != nil {
